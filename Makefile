@@ -1,0 +1,170 @@
+# `make` lists the targets. Everything runs in .venv, which make sets up itself from any
+# Python >= 3.11; `make VENV= PYTHON=python …` uses the active environment (conda, Binder) instead.
+
+PYTHON  ?= python3
+VENV    ?= .venv
+EXTRAS  ?= book,test
+PROFILE ?= quick
+JOBS    ?= 2
+PORT    ?= 8000
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += -j$(JOBS) --no-print-directory
+endif
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+comma := ,
+ifeq ($(strip $(VENV)),)
+PY    := $(PYTHON)
+STAMP :=
+else
+PY    := $(VENV)/bin/python
+STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
+endif
+
+ifeq ($(filter quick paper,$(PROFILE)),)
+$(error PROFILE must be quick or paper, got '$(PROFILE)': try make book, or make paper)
+endif
+
+ifeq ($(PROFILE)-$(filter reference,$(MAKECMDGOALS)),paper-reference)
+$(error the reference has the quick profile: try make reference)
+endif
+
+# One thread per process, two processes: faster here than the reverse, and reproducible.
+export OMP_NUM_THREADS := 1
+export PYTHONHASHSEED := 0
+export TQDM_DISABLE := 1
+export PYDEVD_DISABLE_FILE_VALIDATION := 1
+export IPYTHONDIR := $(CURDIR)/_build/ipython
+export SHOOTING_FIGDIR := $(CURDIR)/_build/figures/$(PROFILE)
+
+RUNS      := _build/runs/$(PROFILE)
+NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
+EXECUTED  := $(NOTEBOOKS:notebooks/%=$(RUNS)/%)
+PACKAGE   := $(shell find shooting -name '*.py' -o -name '*.[ch]')
+RECORDS   := $(shell find book/records -type f 2>/dev/null) $(wildcard book/*.yaml)
+PROSE     := _config.yml book/_tools/offline.py $(shell find book -type f ! -path '*/_tools/*' ! -path '*/records/*' ! -name '.*')
+SITE      := _build/html
+TEST_SITE := _build/test/html
+# A quick page reads committed records only, whatever else was computed on this machine.
+COMMITTED_ONLY := $(if $(filter quick,$(PROFILE)),SHOOTING_STATE="$(CURDIR)/_build/state")
+# Quick runs take the notebooks' defaults, so that the page shows exactly what is committed.
+PARAMETERS := $(if $(filter paper,$(PROFILE)),--profile paper)
+TESTS     ?= tests $(if $(NOTEBOOKS),notebooks)
+
+##@ Read
+.PHONY: help book paper serve lab
+help: ## this list (the default)
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+book: $(SITE)/.done ## execute the notebooks (profile quick) and build the book
+	@echo "The book is ready: open $(SITE)/index.html"
+
+paper: ## the book at the paper's scale: computes missing records (hours; FRESH=1: all)
+	@$(MAKE) book PROFILE=paper
+
+serve: book ## serve the book on http://127.0.0.1:8000 (PORT=…)
+	@"$(PY)" -m http.server --bind 127.0.0.1 --directory $(SITE) $(PORT)
+
+lab: $(STAMP) ## work on the notebooks in JupyterLab
+	@"$(PY)" -m pip install -q -c constraints.txt jupyterlab && "$(PY)" -m jupyterlab notebooks
+
+##@ Check
+.PHONY: test lint bench
+test: $(TEST_SITE)/.done lint ## lint, tests, notebooks compared with a fresh run, book, browser
+	@$(COMMITTED_ONLY) SHOOTING_SITE="$(CURDIR)/$(TEST_SITE)" SHOOTING_FIGDIR="$(CURDIR)/_build/figures/test" \
+	  "$(PY)" -m pytest -q $(TESTS) -n $(JOBS) --dist loadfile \
+	  --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg $(PYTEST_FLAGS)
+
+lint: $(STAMP) ## ruff and mypy
+	@"$(PY)" -m ruff check -q .
+	@"$(PY)" -m ruff format -q --check .
+	@"$(PY)" -m mypy --no-error-summary
+	@echo "lint: clean"
+
+bench: $(STAMP) ## time the solves (tests/bench)
+	@"$(PY)" -m pytest -q tests/bench $(PYTEST_FLAGS)
+
+##@ Compute
+.PHONY: notebooks figures reference runs verify sweep
+notebooks: $(EXECUTED) ## execute the notebooks into _build/runs/PROFILE
+
+figures: $(EXECUTED) ## redraw every figure into _build/figures/PROFILE
+	@mkdir -p "$(SHOOTING_FIGDIR)" && find "$(SHOOTING_FIGDIR)" -type f | sed "s|^$(CURDIR)/||" | sort
+
+reference: $(EXECUTED) ## execute and store the outputs in notebooks/ as the reference
+	$(if $(NOTEBOOKS),,$(error there is no notebook in notebooks/))
+	@"$(PY)" book/_tools/normalise.py --into notebooks $(EXECUTED)
+	@touch $(EXECUTED)
+
+FIGURES := fig2 fig3 fig6 fig7 fig8 fig9 fig10 fig11 tab1 tab2
+.PHONY: $(FIGURES)
+$(FIGURES): $(STAMP) # make fig2 … tab2: one figure or table of the paper, from records, in seconds
+	@"$(PY)" -m shooting figure $@
+
+runs: $(STAMP) ## train at the paper's scale: EXPERIMENT=regression (ONLY=…, FRESH=1)
+	$(if $(EXPERIMENT),,$(error EXPERIMENT is missing: try make runs EXPERIMENT=regression))
+	@"$(PY)" -m shooting run --experiment "$(EXPERIMENT)" $(if $(FRESH),--fresh) \
+	  $(if $(ONLY),--only "$(ONLY)") $(if $(OUT),--out "$(OUT)")
+
+verify: $(STAMP) ## train a sample of committed records again and compare (SAMPLE=all)
+	@"$(PY)" -m shooting verify $(if $(SAMPLE),--sample "$(SAMPLE)")
+
+sweep: ## the same through Snakemake: EXPERIMENT=…, CLUSTER=slurm, PROFILE=quick
+	@$(MAKE) sweep-run EXTRAS=$(EXTRAS),sweep
+
+##@ Look after
+.PHONY: clean constraints sweep-run
+clean: ## remove what make built (.venv stays)
+	@rm -rf _build
+
+constraints: ## resolve all extras afresh into constraints.txt
+	@rm -rf _build/pin && "$(PYTHON)" -m venv _build/pin
+	@_build/pin/bin/python -m pip install -q ".[book,test,browser,sweep,bench]"
+	@{ sed -n '/^#/p' constraints.txt; _build/pin/bin/python -m pip freeze --all \
+	  | grep -vE '^(pip|shooting)\b' | sed 's/+[A-Za-z0-9.]*$$//' | tr 'A-Z_' 'a-z-'; } > _build/pin.txt
+	@mv _build/pin.txt constraints.txt
+
+# ---------------------------------------------------------------------------------------
+
+sweep-run: $(STAMP)
+	$(if $(EXPERIMENT),,$(error EXPERIMENT is missing: try make sweep EXPERIMENT=regression))
+	@"$(PY)" -m snakemake --snakefile shooting/sweep/Snakefile --cores $(JOBS) \
+	  --profile shooting/sweep/profiles/$(or $(CLUSTER),local) \
+	  --config experiment="$(EXPERIMENT)" profile=$(if $(filter file,$(origin PROFILE)),paper,$(PROFILE)) \
+	  $(if $(ONLY),only="$(ONLY)") $(if $(OUT),out="$(OUT)") $(SWEEP_FLAGS)
+
+ifneq ($(strip $(VENV)),)
+$(STAMP): pyproject.toml constraints.txt
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+	  "Python 3.11 or newer is needed, got %d.%d: try make PYTHON=python3.12 …" % sys.version_info[:2])'
+	@echo "Setting up $(VENV) (once; one to three minutes)"
+	@test -x "$(PY)" || "$(PYTHON)" -m venv "$(VENV)"
+	@"$(PY)" -m pip install -qq --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS)]"
+	@touch "$@"
+endif
+
+$(RUNS)/%.ipynb: notebooks/%.ipynb $(PACKAGE) $(RECORDS) book/_tools/run_notebook.py $(STAMP)
+	@$(COMMITTED_ONLY) "$(PY)" book/_tools/run_notebook.py $< $@ $(PARAMETERS)
+
+# The same recipe twice: the book from notebooks just executed, and, for the tests, from the
+# committed outputs (which pytest compares with a fresh run in the same call).
+define build_book
+	@rm -rf $(1)/site $(1)/_build $(2) && mkdir -p $(1)/site/notebooks
+	@cp -R book $(1)/site/ && rm -rf $(1)/site/book/_tools
+	@$(if $(3),cp $(3) $(1)/site/notebooks/)
+	@"$(PY)" -W ignore::DeprecationWarning -c 'from jupyter_book.cli.main import main; main()' build $(1)/site --path-output $(1) \
+	  --config _config.yml --toc "$(CURDIR)/book/_toc.yml" -n -W --keep-going -q > /dev/null
+	@mv $(1)/_build/html $(2) && touch $(2)/.done
+endef
+
+$(SITE)/.done: $(EXECUTED) $(PROSE) $(STAMP)
+	$(call build_book,_build/book,$(SITE),$(EXECUTED))
+
+$(TEST_SITE)/.done: $(NOTEBOOKS) $(PROSE) $(STAMP)
+	$(call build_book,_build/test,$(TEST_SITE),$(NOTEBOOKS))

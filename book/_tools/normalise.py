@@ -1,0 +1,88 @@
+"""Keep in a notebook only what a reader needs: no timings, paths or machine details.
+
+Usage: python normalise.py --into FOLDER NOTEBOOK...   (write the normal form into FOLDER)
+       python normalise.py --check NOTEBOOK...         (fail if one is not in normal form)
+"""
+
+import argparse
+import copy
+import hashlib
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+KERNEL = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+CELL_METADATA = ("tags", "mystnb", "slideshow", "jupyter")
+
+
+def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Return a copy with fixed kernel metadata, stable cell ids and no execution traces.
+
+    Args:
+        notebook: a notebook of format 4.
+
+    Returns:
+        The normal form; applying the function twice changes nothing.
+    """
+    clean = copy.deepcopy(notebook)
+    clean.metadata = nbformat.from_dict(KERNEL)
+    clean.nbformat, clean.nbformat_minor = 4, 5
+    count = 0
+    seen: Counter[str] = Counter()
+    for cell in clean.cells:
+        kept = {key: cell.metadata[key] for key in CELL_METADATA if key in cell.metadata}
+        cell.metadata = nbformat.from_dict(kept)
+        seen[cell.source] += 1
+        named = f"{cell.source}:{seen[cell.source]}"
+        cell["id"] = hashlib.sha256(named.encode()).hexdigest()[:8]
+        if cell.cell_type == "code":
+            count += cell.execution_count is not None
+            _normalise_code(cell, count)
+    return clean
+
+
+def _normalise_code(cell: Any, count: int) -> None:
+    if cell.execution_count is not None:
+        cell.execution_count = count
+    for output in cell.outputs:
+        if "execution_count" in output:
+            output.execution_count = cell.execution_count
+        if "metadata" in output:
+            output.metadata = nbformat.from_dict(
+                {key: value for key, value in output.metadata.items() if key == "scrapbook"}
+            )
+
+
+def text(notebook: nbformat.NotebookNode) -> str:
+    """Return the file content of a notebook, ending in one newline."""
+    return nbformat.writes(notebook).rstrip("\n") + "\n"
+
+
+def main() -> int:
+    """Write or check normal forms."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    mode = parser.add_mutually_exclusive_group(required=True)
+    mode.add_argument("--into", type=Path)
+    mode.add_argument("--check", action="store_true")
+    parser.add_argument("notebooks", nargs="*", type=Path)
+    arguments = parser.parse_args()
+    rough = []
+    for path in arguments.notebooks:
+        content = text(normalise(nbformat.read(path, as_version=4)))
+        if arguments.check and content != path.read_text(encoding="utf-8"):
+            rough.append(str(path))
+        if arguments.into is not None:
+            (arguments.into / path.name).write_text(content, encoding="utf-8")
+    if rough:
+        sys.stderr.write(f"not in normal form: {', '.join(rough)}; try make reference\n")
+    return 1 if rough else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""Execute one notebook with papermill; the output appears only when every cell succeeded.
+
+Usage: python run_notebook.py SOURCE TARGET [--profile PROFILE]
+"""
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+import papermill
+from papermill.exceptions import PapermillExecutionError
+
+
+def execute(source: Path, target: Path, profile: str | None) -> None:
+    """Run `source` in its own folder and move the finished notebook to `target`.
+
+    Args:
+        source: the notebook to execute.
+        target: where the executed notebook goes; untouched if a cell fails.
+        profile: value of the `profile` parameter; None keeps the notebook's default.
+
+    Raises:
+        PapermillExecutionError: if a cell fails; the partial output stays in `*.tmp.ipynb`.
+    """
+    partial = target.with_suffix(".tmp.ipynb")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    papermill.execute_notebook(
+        str(source),
+        str(partial),
+        parameters={} if profile is None else {"profile": profile},
+        kernel_name="python3",
+        cwd=str(source.parent),
+        start_timeout=240,  # seconds: a busy machine takes its time to start a kernel
+        progress_bar=False,
+        extra_arguments=["--IPKernelApp.log_level=40"],  # ipykernel warns of every start
+    )
+    os.replace(partial, target)
+
+
+def main() -> int:
+    """Parse the command line, execute, and report in one line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("source", type=Path)
+    parser.add_argument("target", type=Path)
+    parser.add_argument("--profile", default=None)
+    arguments = parser.parse_args()
+    start = time.monotonic()
+    try:
+        execute(arguments.source, arguments.target, arguments.profile)
+    except PapermillExecutionError as error:
+        code = "\n".join("    " + line for line in error.source.splitlines())
+        sys.stderr.write(
+            f"{arguments.source}: cell [{error.exec_count}] stopped with "
+            f"{error.ename}: {error.evalue}\n{code}\n"
+            f"  The cells before it are in {arguments.target.with_suffix('.tmp.ipynb')}.\n"
+        )
+        return 1
+    print(f"  {arguments.source.stem:<28} {time.monotonic() - start:5.0f} s", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,249 @@
+"""The only command line: ``python -m shooting run|verify|status|figure``."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from shooting import records, verification
+from shooting.experiments import EXPERIMENTS, PROFILES, Experiment
+from shooting.figures import paper, save, use_style
+from shooting.identity import as_dict, changed, record_id
+from shooting.storage import BusyError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    options = parser().parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    command: int = options.command(options)
+    return command
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    top = argparse.ArgumentParser(prog="python -m shooting", description=__doc__)
+    commands = top.add_subparsers(required=True, metavar="run|verify|status|figure")
+
+    one = commands.add_parser("run", help="train what is missing, one config after the other")
+    _select(one, required=True)
+    one.add_argument("--out", type=Path, help="folder for the records (default: local records)")
+    one.add_argument("--fresh", action="store_true", help="train again what is there already")
+    one.add_argument("--checkpoint-seconds", type=float, default=20.0, metavar="S")
+    one.set_defaults(command=run)
+
+    one = commands.add_parser("verify", help="train committed records again and compare")
+    one.add_argument("--experiment", choices=sorted(EXPERIMENTS))
+    one.add_argument("--sample", default="", metavar="all|NUMBER", help="default: five minutes")
+    one.add_argument("--seed", type=int, help="of the draw (default: by the clock)")
+    one.add_argument("--records", type=Path, help="folder (default: the committed records)")
+    one.add_argument("--threads", type=int, default=1, help="of torch, in this process")
+    one.set_defaults(command=verify)
+
+    one = commands.add_parser("status", help="what is done, running, failed, missing, stale")
+    _select(one, required=False)
+    one.add_argument("--list", action="store_true", help="one line per config: state and id")
+    one.set_defaults(command=status)
+
+    one = commands.add_parser("figure", help="redraw figures or tables of the paper from records")
+    one.add_argument("names", nargs="+", choices=sorted([*paper.FIGURES, *paper.TABLES]))
+    one.add_argument("--threads", type=int, default=1, help="of torch, in this process")
+    one.set_defaults(command=figure)
+    return top
+
+
+def _select(command: argparse.ArgumentParser, *, required: bool) -> None:
+    command.add_argument("--experiment", choices=sorted(EXPERIMENTS), required=required)
+    command.add_argument("--profile", choices=PROFILES, help="default: paper")
+    command.add_argument("--only", default="", metavar="NAME=VALUE,…", help="settings to match")
+    command.add_argument("--ids", default="", metavar="ID,…", help="record ids")
+    command.add_argument("--threads", type=int, default=1, help="of torch, in this process")
+
+
+def selected(experiment: Experiment, options: argparse.Namespace) -> list[Any]:
+    """The configs that the options select: ids are looked up in every grid.
+
+    Raises:
+        SystemExit: If a name or an id is unknown.
+    """
+    ids = set(filter(None, options.ids.split(",")))
+    profiles = [options.profile] if options.profile else PROFILES if ids else ["paper"]
+    grid = [config for profile in profiles for config in experiment.grid(profile)]
+    wanted = dict(part.split("=", 1) for part in options.only.split(",") if part)
+    chosen = [c for c in grid if _matches(as_dict(c), wanted)]
+    if ids:
+        chosen = [c for c in chosen if record_id(experiment.name, c) in ids]
+        ids -= {record_id(experiment.name, c) for c in chosen}
+    if ids or not chosen:
+        sys.exit(
+            f"expected configs of {experiment.name}, found none for {sorted(ids) or options.only}"
+            "; python -m shooting status --list shows the ids"
+        )
+    return chosen
+
+
+def _matches(settings: dict[str, Any], wanted: dict[str, str]) -> bool:
+    if unknown := sorted(set(wanted) - set(settings)):
+        sys.exit(f"expected settings among {sorted(settings)}, got {unknown}")
+    return all(str(settings[name]) == value for name, value in wanted.items())
+
+
+# --- run -----------------------------------------------------------------------------------
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train what is missing. Configs that another process trains come last."""
+    experiment = EXPERIMENTS[options.experiment]
+    todo = selected(experiment, options)
+    progress = Progress(len(todo))
+    busy = [c for c in todo if not _run_one(experiment, c, options, progress, wait=False)]
+    for config in busy:
+        _run_one(experiment, config, options, progress, wait=True)
+    return 1 if progress.broken else 0
+
+
+class Progress:
+    """Counts what is done, failed and left, and estimates the time left.
+
+    Args:
+        total: Number of configs.
+    """
+
+    def __init__(self, total: int) -> None:
+        self.total, self.done, self.failed, self.broken = total, 0, 0, 0
+        self.trained, self.seconds = 0, 0.0
+
+    def line(self) -> str:
+        """One line for people."""
+        left = self.total - self.done - self.broken
+        text = f"done {self.done} of {self.total}, {self.failed} with failed runs, left {left}"
+        if self.broken:
+            text += f", {self.broken} ended by an error"
+        if self.trained and left:
+            text += f", about {duration(left * self.seconds / self.trained)} to go"
+        return text
+
+
+def _run_one(
+    experiment: Experiment,
+    config: Any,
+    options: argparse.Namespace,
+    progress: Progress,
+    *,
+    wait: bool,
+) -> bool:
+    """Train one config and say so; False if another process holds it."""
+    name, before = record_id(experiment.name, config), time.monotonic()
+    try:
+        record = records.compute(
+            experiment,
+            config,
+            fresh=options.fresh,
+            out=options.out,
+            wait=wait,
+            seconds=options.checkpoint_seconds,
+        )
+    except BusyError:
+        print(f"{name} is trained by another process: later", flush=True)
+        return False
+    except Exception:  # one config that cannot run must not stop the others
+        traceback.print_exc()
+        progress.broken += 1
+    else:
+        progress.done += 1
+        progress.failed += bool(record.failed.any())
+        if (took := time.monotonic() - before) > 0.5:  # else it was there already
+            progress.trained, progress.seconds = progress.trained + 1, progress.seconds + took
+    print(f"{name} {changed(config)}\n    {progress.line()}", flush=True)
+    return True
+
+
+def duration(seconds: float) -> str:
+    """Hours and minutes, or seconds."""
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{seconds / 60:.1f} min"
+
+
+# --- verify --------------------------------------------------------------------------------
+
+
+def verify(options: argparse.Namespace) -> int:
+    """Compare a random sample of committed records with a fresh training of each."""
+    known = [EXPERIMENTS[n] for n in sorted(EXPERIMENTS) if options.experiment in (None, n)]
+    found = verification.committed(known, options.records)
+    seed = options.seed if options.seed is not None else time.time_ns() % 10**6
+    minutes = math.inf if options.sample else verification.MINUTES
+    chosen = verification.sample(found, seed=seed, minutes=minutes)
+    if options.sample not in ("", "all"):
+        chosen = chosen[: int(options.sample)]
+    if not found:
+        print("there are no committed records yet: python -m shooting run --out book/records")
+        return 0
+    print(f"{len(chosen)} of {len(found)} records, drawn with --seed {seed}", flush=True)
+    outcomes = []
+    for verdict in verification.verify(chosen, minutes=minutes):
+        record = verdict.record
+        print(f"{verdict.outcome:8} {record.experiment} {record.id} {changed(record.config)}")
+        for text in verdict.details:
+            print(f"    {text}", flush=True)
+        outcomes.append(verdict.outcome)
+    print(", ".join(f"{o} {outcomes.count(o)}" for o in verification.OUTCOMES if o in outcomes))
+    return 1 if "differs" in outcomes else 0
+
+
+# --- status --------------------------------------------------------------------------------
+
+
+def status(options: argparse.Namespace) -> int:
+    """Print the state of each experiment's grid."""
+    for name in [options.experiment] if options.experiment else sorted(EXPERIMENTS):
+        experiment = EXPERIMENTS[name]
+        states = [(records.state_of(experiment, c), c) for c in selected(experiment, options)]
+        if options.list:
+            for state, config in states:
+                print(f"{state:8} {record_id(name, config)} {changed(config)}")
+            continue
+        counts = {s: sum(state == s for state, _ in states) for s in records.STATES}
+        text = ", ".join(f"{s} {n}" for s, n in counts.items() if n or s in ("done", "missing"))
+        print(f"{name} ({options.profile or 'paper'}): {text}{_time_left(experiment, states)}")
+        for path in records.stale(experiment):
+            print(f"  stale: {path.name}")
+    return 0
+
+
+def figure(options: argparse.Namespace) -> int:
+    """Redraw figures into $SHOOTING_FIGDIR, print tables; 1 if records are missing."""
+    use_style()
+    for name in options.names:
+        try:
+            if name in paper.TABLES:
+                print(paper.TABLES[name]().to_string())
+            else:
+                drawn, behind = paper.figure(name)
+                save(drawn, name)
+                print(f"{name}: drawn from {len(behind)} records")
+        except paper.NotRunError as error:
+            print(f"{name}: {error}")
+            return 1
+    return 0
+
+
+def _time_left(experiment: Experiment, states: list[tuple[str, Any]]) -> str:
+    found = [records.load(experiment, c) for s, c in states if s in ("done", "failed")]
+    seconds = [r.provenance["wall_seconds"] for r in found if r is not None]
+    left = len(states) - len(seconds)
+    if not seconds or not left:
+        return ""
+    return f"; about {duration(left * sum(seconds) / len(seconds))} of one core left"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

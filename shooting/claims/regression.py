@@ -1,0 +1,205 @@
+"""Claims about the 1-D regression (Section 4, Figs. 2 and 6-11, Table 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from shooting import records
+from shooting.claims.rule import Part, Verdict, combine, compare, not_run, threshold
+from shooting.experiments.models import MODELS
+from shooting.experiments.regression import MORE_SEEDS, REGRESSION, RegressionConfig
+
+FACTORS = (16, 32, 64, 128)  # those of Figs. 2 and 6
+COMMAND = "make runs EXPERIMENT=regression"
+# A fit is good when it leaves a tenth of what the best constant (quadratic-like) or the best
+# straight line (cubic) leaves: 0.0399 and 0.260 on [-1.5, 1.5].
+GOOD = {"quadratic-like": 0.0399 / 10, "cubic": 0.260 / 10}
+
+
+@dataclass(frozen=True)
+class Runs:
+    """All recorded runs of a setting: seeds 0-9, and 10-49 where they are recorded.
+
+    Attributes:
+        config: The setting.
+        metrics: By name, one number per run.
+        ids: Of the records.
+    """
+
+    config: RegressionConfig
+    metrics: dict[str, list[float]]
+    ids: tuple[str, ...]
+
+
+def runs_of(config: RegressionConfig) -> Runs | None:
+    """Gather the runs of a setting; None unless seeds 0-9 are recorded."""
+    found = [records.load(REGRESSION, c) for c in (config, replace(config, seeds=MORE_SEEDS))]
+    known = [r for r in found if r is not None]
+    if found[0] is None:
+        return None
+    metrics = {k: [float(x) for r in known for x in r.metrics[k]] for k in found[0].metrics}
+    return Runs(config, metrics, tuple(r.id for r in known))
+
+
+def _load(configs: Sequence[RegressionConfig]) -> tuple[list[Any], Verdict | None]:
+    found = [runs_of(c) for c in configs]
+    missing = sum(r is None for r in found)
+    return found, not_run(missing, COMMAND) if missing else None
+
+
+def _rivals(function: str, metric: str, champion: str, others: Sequence[str]) -> Verdict:
+    """Champion lower than each other model at each inflation factor."""
+    configs = {
+        (m, a): RegressionConfig(function=function, model=m, inflation=a)
+        for a in FACTORS
+        for m in (champion, *others)
+    }
+    found, gap = _load(list(configs.values()))
+    if gap:
+        return gap
+    by = dict(zip(configs, found, strict=True))
+    parts = [
+        compare(
+            f"{metric}, α = {a}: {MODELS[champion]} below {MODELS[m]}",
+            by[champion, a].metrics[metric],
+            by[m, a].metrics[metric],
+        )
+        for a in FACTORS
+        for m in others
+    ]
+    return combine(parts, [i for r in found for i in r.ids])
+
+
+OTHERS = ("static_direct", "static_particles", "dynamic_direct")
+
+
+def quadratic_best_loss() -> Verdict:
+    """K1a: on the quadratic-like function the dynamic particle model has the lowest loss."""
+    return _rivals("quadratic-like", "loss", "dynamic_particles", OTHERS)
+
+
+def quadratic_lowest_complexity() -> Verdict:
+    """K1b: ... at the lowest complexity."""
+    return _rivals("quadratic-like", "complexity", "dynamic_particles", OTHERS)
+
+
+def static_particles_fail() -> Verdict:
+    """K2: the static particle model cannot fit the quadratic-like function."""
+    configs = [
+        RegressionConfig(function="quadratic-like", model="static_particles", inflation=a)
+        for a in FACTORS
+    ]
+    found, gap = _load(configs)
+    if gap:
+        return gap
+    bound = GOOD["quadratic-like"]
+    parts = [
+        threshold(
+            f"MSE above {bound:.2g}, α = {r.config.inflation}", r.metrics["mse"], bound, below=False
+        )
+        for r in found
+    ]
+    return combine(parts, [i for r in found for i in r.ids])
+
+
+def cubic_static_slightly_better() -> Verdict:
+    """K3: on the cubic the static particle model is slightly better than the dynamic one."""
+    return _rivals("cubic", "loss", "static_particles", ("dynamic_particles",))
+
+
+def _fit_by_particles(function: str) -> tuple[dict[int, Any], Verdict | None]:
+    counts = (2, 5, 15, 25)
+    found, gap = _load([RegressionConfig(function=function, particles=k) for k in counts])
+    return dict(zip(counts, found, strict=True)), gap
+
+
+def two_particles_fit_cubic() -> Verdict:
+    """K4a: two particles already fit the cubic."""
+    by, gap = _fit_by_particles("cubic")
+    bound = GOOD["cubic"]
+    return gap or combine(
+        [threshold(f"MSE below {bound:.2g}, K = 2", by[2].metrics["mse"], bound)], by[2].ids
+    )
+
+
+def quadratic_needs_fifteen() -> Verdict:
+    """K4b: the quadratic-like function needs 15 to 25 particles; 2 and 5 do not suffice."""
+    by, gap = _fit_by_particles("quadratic-like")
+    if gap:
+        return gap
+    bound = GOOD["quadratic-like"]
+    parts: list[Part] = []
+    for k, r in by.items():
+        side = "below" if k >= 15 else "above"
+        parts.append(
+            threshold(f"MSE {side} {bound:.2g}, K = {k}", r.metrics["mse"], bound, below=k >= 15)
+        )
+    return combine(parts, [i for r in by.values() for i in r.ids])
+
+
+def cubic_loss_falls_with_particles() -> Verdict:
+    """K18: the cubic's test loss falls with the number of particles."""
+    by, gap = _fit_by_particles("cubic")
+    if gap:
+        return gap
+    pairs = [(2, 5), (5, 15), (15, 25)]
+    parts = [
+        compare(f"loss, K = {b} below K = {a}", by[b].metrics["loss"], by[a].metrics["loss"])
+        for a, b in pairs
+    ]
+    return combine(parts, [i for r in by.values() for i in r.ids])
+
+
+def particles_trade_complexity() -> Verdict:
+    """K17: more particles reconstruct better at higher complexity (quadratic-like function)."""
+    by, gap = _fit_by_particles("quadratic-like")
+    if gap:
+        return gap
+    parts = [
+        compare("MSE, K = 25 below K = 2", by[25].metrics["mse"], by[2].metrics["mse"]),
+        compare(
+            "complexity, K = 2 below K = 25",
+            by[2].metrics["complexity"],
+            by[25].metrics["complexity"],
+        ),
+    ]
+    return combine(parts, [i for r in by.values() for i in r.ids])
+
+
+def _controls() -> tuple[list[Any], Verdict | None]:
+    return _load([RegressionConfig(function=f, inflation=a) for f in GOOD for a in (16, 64)])
+
+
+def weights_change_strongly() -> Verdict:
+    """K12a: theta2(t) and b2(t) of the dynamic particle model show strong changes over depth."""
+    found, gap = _controls()
+    parts = [
+        threshold(
+            f"{label} varies by over 10 %, {r.config.function}, α = {r.config.inflation}",
+            r.metrics[f"variation/{name}"],
+            0.1,
+            below=False,
+        )
+        for r in found
+        if gap is None
+        for name, label in (("theta2", "θ₂"), ("b2", "b₂"))
+    ]
+    return gap or combine(parts, [i for r in found for i in r.ids])
+
+
+def theta3_changes_moderately() -> Verdict:
+    """K12b: theta3(t), penalised more, changes more moderately than theta2(t) and b2(t)."""
+    found, gap = _controls()
+    parts = [
+        compare(
+            f"change of θ₃ below {label}'s, {r.config.function}, α = {r.config.inflation}",
+            r.metrics["variation/theta3"],
+            r.metrics[f"variation/{name}"],
+        )
+        for r in found
+        if gap is None
+        for name, label in (("theta2", "θ₂"), ("b2", "b₂"))
+    ]
+    return gap or combine(parts, [i for r in found for i in r.ids])

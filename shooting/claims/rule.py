@@ -1,0 +1,138 @@
+"""The rule by which a claim gets its verdict.
+
+One comparison: the difference of medians with a 95 % bootstrap interval over seeds. No outlier is
+removed; failed runs count as infinitely bad. Interval wholly on the claimed side: reproduced; sign
+only: partly; else not reproduced. A claim of several comparisons is reproduced if each is, not
+reproduced if none is even in sign, and partly otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+REPRODUCED, PARTLY, NOT, NOT_RUN = "reproduced", "partly", "not reproduced", "not run"
+RESAMPLES = 10_000
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Part:
+    """One comparison: `claimed_lower` should have the smaller median.
+
+    Attributes:
+        what: What is compared, in words.
+        medians: Medians of the side claimed lower, and of the other.
+        interval: Bootstrap interval of (other - claimed lower).
+        status: Verdict on this comparison alone.
+    """
+
+    what: str
+    medians: tuple[float, float]
+    interval: tuple[float, float]
+    status: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Verdict on a claim.
+
+    Attributes:
+        status: ``reproduced``, ``partly``, ``not reproduced`` or ``not run``.
+        reason: One sentence.
+        parts: The comparisons behind it.
+        runs: Ids of the records used.
+    """
+
+    status: str
+    reason: str
+    parts: tuple[Part, ...] = ()
+    runs: tuple[str, ...] = ()
+
+
+def median_interval(lower: np.ndarray, other: np.ndarray) -> tuple[float, float]:
+    """95 % bootstrap interval of median(other) - median(lower), seeds resampled independently.
+
+    Args:
+        lower: One number per run; failed runs as infinity.
+        other: Likewise.
+
+    Returns:
+        Lower and upper end.
+    """
+    rng = np.random.default_rng(0)  # fixed: the verdict is a function of the records alone
+    draws = [np.median(rng.choice(side, (RESAMPLES, len(side))), axis=1) for side in (lower, other)]
+    with np.errstate(invalid="ignore"):
+        gap = np.where(draws[0] == draws[1], 0.0, draws[1] - draws[0])
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(gap, [tail, 1 - tail], method="inverted_cdf")
+    return float(low), float(high)
+
+
+def compare(what: str, lower: Sequence[float], other: Sequence[float]) -> Part:
+    """Judge one comparison.
+
+    Args:
+        what: What is compared, in words.
+        lower: Runs of the side that the paper claims to be lower; NaN for failed runs.
+        other: Runs of the other side.
+
+    Returns:
+        The comparison with its verdict.
+    """
+    a, b = (np.where(np.isnan(v), np.inf, v) for v in map(np.asarray, (lower, other)))
+    medians = float(np.median(a)), float(np.median(b))
+    interval = median_interval(a, b)
+    status = REPRODUCED if interval[0] > 0 else PARTLY if medians[0] < medians[1] else NOT
+    return Part(what, medians, interval, status)
+
+
+def combine(parts: Sequence[Part], runs: Sequence[str] = ()) -> Verdict:
+    """Verdict on a claim made of several comparisons.
+
+    Args:
+        parts: At least one comparison.
+        runs: Ids of the records used.
+
+    Returns:
+        The verdict with a sentence that counts the parts.
+    """
+    count = {s: sum(p.status == s for p in parts) for s in (REPRODUCED, PARTLY, NOT)}
+    whole = len(parts)
+    status = REPRODUCED if count[REPRODUCED] == whole else NOT if count[NOT] == whole else PARTLY
+    reason = (
+        f"of {whole} comparisons {count[REPRODUCED]} hold, {count[PARTLY]} in sign only, "
+        f"{count[NOT]} not"
+    )
+    return Verdict(status, reason, tuple(parts), tuple(dict.fromkeys(runs)))
+
+
+def threshold(what: str, values: Sequence[float], bound: float, *, below: bool = True) -> Part:
+    """Judge whether a median lies on one side of a bound fixed in advance.
+
+    Args:
+        what: What is compared, in words.
+        values: One number per run; NaN for failed runs, which count against the claim.
+        bound: The bound.
+        below: Whether the claim says below.
+
+    Returns:
+        The comparison of the runs with a constant.
+    """
+    constant = [bound] * len(values)
+    if below:
+        return compare(what, values, constant)
+    against = np.where(np.isnan(values), -np.inf, values)
+    return compare(what, constant, [float(v) for v in against])
+
+
+def not_run(missing: int, command: str) -> Verdict:
+    """Verdict while records are missing.
+
+    Args:
+        missing: How many.
+        command: What computes them.
+    """
+    return Verdict(NOT_RUN, f"{missing} records missing; {command}")

@@ -1,0 +1,1 @@
+"""Data of the experiments, generated from seeds; nothing is fetched from a network."""

@@ -1,0 +1,60 @@
+"""Errors of the package and the checks at its public entries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+class NonFiniteError(ArithmeticError):
+    """Every run of an ensemble has met NaN or infinity.
+
+    Attributes:
+        steps: Optimiser step at which each run failed.
+    """
+
+    def __init__(self, message: str, steps: Sequence[int] = ()) -> None:
+        super().__init__(message)
+        self.steps = tuple(steps)
+
+
+class MissingDataError(FileNotFoundError):
+    """Data that an experiment needs are not on this machine; the message says how to get them."""
+
+
+def require_shape(value: Tensor, pattern: tuple[int | None, ...], what: str, advice: str) -> None:
+    """Check the trailing axes of a tensor.
+
+    Args:
+        value: The tensor.
+        pattern: Expected trailing lengths; None matches any.
+        what: Name of the tensor in the error.
+        advice: What to try.
+
+    Raises:
+        ValueError: If the trailing axes differ.
+    """
+    tail = value.shape[-len(pattern) :]
+    fits = (want in (None, got) for want, got in zip(pattern, tail, strict=False))
+    if len(tail) < len(pattern) or not all(fits):
+        wanted = ", ".join("any" if n is None else str(n) for n in pattern)
+        raise ValueError(
+            f"expected {what} with trailing shape ({wanted}), got {tuple(value.shape)}; {advice}"
+        )
+
+
+def require_finite(value: Tensor, what: str) -> None:
+    """Raise if a tensor holds NaN or infinity.
+
+    Raises:
+        ValueError: With the number and the first place of the offending entries.
+    """
+    bad = ~torch.isfinite(value)
+    if bool(bad.any()):
+        first = tuple(int(i) for i in bad.nonzero()[0])
+        raise ValueError(
+            f"expected finite {what}, got {int(bad.sum())} NaN or infinite entries, the first at "
+            f"index {first}; remove or impute them before calling"
+        )

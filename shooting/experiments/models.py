@@ -1,0 +1,64 @@
+"""The four models by name, built alike for every experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from shooting.fields import Field
+from shooting.flow import Solver
+from shooting.parametrizations import (
+    DynamicDirect,
+    DynamicParticles,
+    Parametrization,
+    ParticleInit,
+    StaticDirect,
+    StaticParticles,
+)
+
+MODELS: dict[str, str] = {
+    "static_direct": "static direct",
+    "static_particles": "static with particles",
+    "dynamic_particles": "dynamic with particles",
+    "dynamic_direct": "dynamic direct",
+}
+
+
+def build_model(
+    name: str,
+    field: Field,
+    *,
+    particles: int,
+    init: ParticleInit,
+    momentum_scale: float | None,
+    seeds: Sequence[int],
+    lift: str,
+    solver: Solver,
+) -> Parametrization:
+    """One of the four models for a field.
+
+    Args:
+        name: Key of `MODELS`.
+        field: The vector field.
+        particles: K, for the particle models.
+        init: Distribution of the particles.
+        momentum_scale: See `DynamicParticles`.
+        seeds: One per run.
+        lift: ``learned``, ``fixed`` or ``zero``.
+        solver: How to integrate.
+
+    Returns:
+        The untrained model.
+    """
+    if name in ("dynamic_particles", "static_particles"):
+        kind = DynamicParticles if name == "dynamic_particles" else StaticParticles
+        return kind(
+            field,
+            particles,
+            init=init,
+            momentum_scale=momentum_scale,
+            seeds=seeds,
+            lift=lift,
+            solver=solver,
+        )
+    direct = DynamicDirect if name == "dynamic_direct" else StaticDirect
+    return direct(field, seeds=seeds, lift=lift, solver=solver)

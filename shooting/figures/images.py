@@ -1,0 +1,100 @@
+"""Rotating threes: predicted sequences, errors over the angle, latent paths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+
+from shooting.data.rotating_mnist import ANGLES
+from shooting.experiments.models import MODELS
+from shooting.experiments.rotating_mnist import HELD_OUT
+from shooting.figures.regression import Drawn
+from shooting.figures.style import MODEL_COLOURS, PALETTE
+
+DEGREES = np.degrees(ANGLES)
+
+
+def sequences(truth: np.ndarray, predicted: np.ndarray) -> Figure:
+    """Truth above prediction, one pair of rows per digit; the left-out angle is framed.
+
+    Args:
+        truth: Frames ``(n, 16, 28, 28)``.
+        predicted: Likewise.
+
+    Returns:
+        The figure.
+    """
+    count, steps, side, _ = predicted.shape
+    rows = np.stack([truth[:count], predicted], axis=1).reshape(2 * count, steps, side, side)
+    wall = rows.transpose(0, 2, 1, 3).reshape(2 * count * side, steps * side)
+    fig, ax = plt.subplots(figsize=(7.4, 7.4 * 2 * count / steps + 0.4))
+    ax.imshow(wall, cmap="gray", vmin=0, vmax=255 if wall.dtype == np.uint8 else 1)
+    ax.set_xticks((np.arange(steps) + 0.5) * side, [f"{d:.0f}°" for d in DEGREES], fontsize=8)
+    names = ["truth", "prediction"] * count
+    ax.set_yticks((np.arange(2 * count) + 0.5) * side, names, fontsize=8)
+    ax.axvspan(HELD_OUT * side, (HELD_OUT + 1) * side - 1, fill=False, ec=PALETTE[1], lw=2)
+    ax.hlines(np.arange(1, count) * 2 * side - 0.5, -0.5, steps * side - 0.5, color="w", lw=1.5)
+    ax.grid(visible=False)
+    ax.tick_params(length=0)
+    return fig
+
+
+def error_by_angle(results: Sequence[Drawn], trivial: Mapping[str, float]) -> Figure:
+    """Test error against the angle, one line per run, beside predictors that cost nothing.
+
+    Args:
+        results: Runs.
+        trivial: Error of each trivial predictor at the left-out angle.
+
+    Returns:
+        The figure; the left-out angle is marked.
+    """
+    fig, ax = plt.subplots(figsize=(7.2, 3.4))
+    for r in results:
+        label = f"{MODELS[r.config.model]}, {r.config.label}"
+        ax.plot(DEGREES, r.arrays["misses"][0], "o-", ms=4, label=label,
+                color=MODEL_COLOURS[r.config.model])  # fmt: skip
+    ax.axvline(DEGREES[HELD_OUT], color="0.6", lw=6, alpha=0.35, zorder=0)
+    for k, (name, value) in enumerate(trivial.items()):
+        ax.plot(DEGREES[HELD_OUT], value, "_", ms=18, mew=2, color=PALETTE[k + 1], label=name)
+    ax.set(xlabel="angle [degrees]", ylabel="squared error per pixel", yscale="log")
+    ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return fig
+
+
+def latent_paths(results: Sequence[Drawn], count: int = 12) -> Figure:
+    """Latent paths in the plane of each path's two principal components, coloured by angle.
+
+    Args:
+        results: Runs, one panel each.
+        count: Paths a panel.
+
+    Returns:
+        The figure; titles give the mean circularity.
+    """
+    fig, axes = plt.subplots(1, len(results), figsize=(7.4, 2.9), squeeze=False)
+    for ax, r in zip(axes[0], results, strict=True):
+        for path in r.arrays["paths"][0][:count]:
+            flat = plane(path)
+            pieces = LineCollection(list(np.stack([flat[:-1], flat[1:]], 1)), lw=1, cmap="twilight")
+            pieces.set_array(DEGREES[:-1])
+            ax.add_collection(pieces)
+        ax.autoscale_view()
+        ax.set_aspect("equal")
+        ax.set_title(
+            f"{MODELS[r.config.model]}\ncircularity {r.metrics['circularity'][0]:.2f}", fontsize=9
+        )
+        ax.set(xlabel="first component", ylabel="second component")
+    return fig
+
+
+def plane(path: np.ndarray) -> np.ndarray:
+    """A path ``(16, d)`` in its two principal components, ``(16, 2)``; the start lies left."""
+    centred = path - path.mean(0)
+    main = np.linalg.svd(centred, full_matrices=False)[2][:2]
+    flat = centred @ main.T
+    return flat * np.where(flat[0] > 0, -1, 1)  # signs of components are arbitrary

@@ -1,0 +1,248 @@
+"""One training loop for an ensemble of runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from shooting.errors import NonFiniteError
+from shooting.optim import Adam, Schedule, StateDict
+
+EARLY_STEPS = 50  # training is chaotic: only the first steps can be compared across machines
+
+
+class Task(Protocol):
+    """What is trained: batches, a loss per run, and the value a schedule watches."""
+
+    def batches(self, epoch: int) -> Iterable[Any]:
+        """The batches of an epoch; a function of the seeds and the epoch alone."""
+
+    def loss(self, model: Any, batch: Any) -> Tensor:
+        """Training loss of one batch, per run ``(*runs)``."""
+
+    def monitor(self, model: Any) -> Tensor:
+        """Value watched by a plateau schedule, per run ``(*runs)``."""
+
+
+class Checkpoint(Protocol):
+    """Where a training keeps its state; see `shooting.records`."""
+
+    def load(self) -> StateDict | None:
+        """The last state saved, or None."""
+
+    def save(self, state: StateDict) -> None:
+        """Keep a state, atomically."""
+
+    def due(self) -> bool:
+        """Whether enough has happened since the last save."""
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """Settings of a training.
+
+    Attributes:
+        epochs: Number of epochs.
+        learning_rate: Initial learning rate of Adam.
+        schedule: Learning-rate schedule, stepped after each epoch.
+        weight_decay: Of Adam.
+        frozen: Named parts of the model's parameters that stay for the first epochs.
+        frozen_epochs: How long.
+    """
+
+    epochs: int
+    learning_rate: float = 0.01
+    schedule: Schedule | None = None
+    weight_decay: float = 0.0
+    frozen: tuple[str, ...] = ()
+    frozen_epochs: int = 0
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or not self.learning_rate > 0:
+            raise ValueError(
+                f"expected at least one epoch and a positive learning rate, got {self.epochs} and "
+                f"{self.learning_rate}; try FitConfig(epochs=100, learning_rate=0.01)"
+            )
+
+
+@dataclass
+class FitResult:
+    """What a training leaves behind.
+
+    Attributes:
+        history: Mean training loss of each epoch, ``(epochs, *runs)``.
+        early: Loss of each of the first steps, ``(at most 50, *runs)``.
+        failed: Optimiser step at which a run met NaN or infinity, -1 if it never did.
+    """
+
+    history: Tensor
+    early: Tensor
+    failed: Tensor
+
+    @property
+    def alive(self) -> Tensor:
+        """Which runs are finite to the end."""
+        return self.failed < 0
+
+
+@dataclass
+class _Progress:
+    """Mutable state of a training; everything in it is a tensor, so that it can be saved."""
+
+    model: nn.Module
+    adam: Adam
+    schedule: StateDict
+    history: list[Tensor] = field(default_factory=list)
+    early: list[Tensor] = field(default_factory=list)
+    failed: Tensor = field(default_factory=lambda: torch.tensor(-1))
+    step: int = 0
+
+    def state_dict(self) -> StateDict:
+        shape = self.adam.lr.shape
+        return {
+            **{f"model.{k}": v for k, v in self.model.state_dict().items()},
+            **{f"adam.{k}": v for k, v in self.adam.state_dict().items()},
+            **{f"schedule.{k}": v for k, v in self.schedule.items()},
+            "history": torch.stack(self.history) if self.history else torch.empty(0, *shape),
+            "early": torch.stack(self.early) if self.early else torch.empty(0, *shape),
+            "failed": self.failed,
+            "step": torch.tensor(self.step),
+        }
+
+    def load_state_dict(self, state: StateDict) -> None:
+        def part(prefix: str) -> StateDict:
+            return {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
+
+        self.model.load_state_dict(part("model."))
+        self.adam.load_state_dict(part("adam."))
+        for key, value in part("schedule.").items():
+            self.schedule[key].copy_(value)
+        device = self.adam.lr.device
+        self.history, self.early = (list(state[k].to(device)) for k in ("history", "early"))
+        self.failed, self.step = state["failed"].to(device), int(state["step"])
+
+
+def fit(
+    model: Any,
+    task: Task,
+    config: FitConfig,
+    *,
+    checkpoint: Checkpoint | None = None,
+    label: str = "fit",
+) -> FitResult:
+    """Train all runs of a model together; run i trains exactly as it would alone.
+
+    A run whose loss or gradient turns NaN or infinite is marked as failed and stays as it was;
+    the others go on.
+
+    Args:
+        model: A module whose parameters lead with the run axis if it has `seeds`.
+        task: Batches, loss and watched value.
+        config: Settings.
+        checkpoint: Where to resume from and save to; None to keep nothing.
+        label: Shown by the progress bar (on a terminal only).
+
+    Returns:
+        Histories and failures; the model is trained in place.
+
+    Raises:
+        NonFiniteError: If no run is left.
+    """
+    now = _begin(model, config)
+    saved = checkpoint.load() if checkpoint else None
+    if saved is not None:
+        now.load_state_dict(saved)
+    for epoch in tqdm(range(len(now.history), config.epochs), desc=label, disable=None):
+        _freeze(model, now.adam, config, epoch)
+        losses = [_train_step(model, task, batch, now) for batch in task.batches(epoch)]
+        if not losses:
+            raise ValueError(
+                f"expected at least one batch in epoch {epoch} of {label}, got none; "
+                "lower the batch size"
+            )
+        now.history.append(torch.stack(losses).mean(0))
+        _check_any_left(now, label)
+        _reschedule(model, task, config, now, epoch + 1)
+        if checkpoint and (checkpoint.due() or epoch + 1 == config.epochs):
+            checkpoint.save(now.state_dict())
+    return FitResult(torch.stack(now.history), torch.stack(now.early), now.failed)
+
+
+def _begin(model: Any, config: FitConfig) -> _Progress:
+    seeds = getattr(model, "seeds", None)
+    runs = () if seeds is None else (len(seeds),)
+    adam = Adam(
+        model.named_parameters(),
+        learning_rate=config.learning_rate,
+        runs=runs,
+        weight_decay=config.weight_decay,
+    )
+    schedule = config.schedule.start(adam.lr) if config.schedule else {}
+    failed = torch.full(runs, -1, dtype=torch.int64, device=adam.lr.device)
+    return _Progress(model, adam, schedule, failed=failed)
+
+
+def _train_step(model: Any, task: Task, batch: Any, now: _Progress) -> Tensor:
+    now.adam.zero_grad()
+    loss = task.loss(model, batch)
+    loss.sum().backward()
+    alive = now.failed < 0
+    fine = torch.isfinite(loss.detach()) & now.adam.finite()
+    now.failed = torch.where(alive & ~fine, now.step, now.failed)
+    now.adam.step(alive & fine)
+    if now.step < EARLY_STEPS:
+        now.early.append(loss.detach())
+    now.step += 1
+    return loss.detach()
+
+
+def _freeze(model: Any, adam: Adam, config: FitConfig, epoch: int) -> None:
+    """Freeze or release the named parts of the flat parameter."""
+    if not config.frozen or epoch not in (0, config.frozen_epochs):
+        return
+    value = 0.0 if epoch < config.frozen_epochs else 1.0
+    known: dict[str, list[Tensor]] = {}
+    for name, active in adam.active.items():
+        owner = model.get_submodule(name.rpartition(".")[0])
+        if hasattr(owner, "split_flat"):
+            for part, entries in owner.split_flat(active).items():
+                known.setdefault(part, []).append(entries)
+    for part in config.frozen:
+        if part not in known:
+            raise ValueError(
+                f"expected frozen parts among {sorted(known)}, got {part!r}; correct the name"
+            )
+        for entries in known[part]:
+            entries.fill_(value)
+
+
+def _reschedule(model: Any, task: Task, config: FitConfig, now: _Progress, done: int) -> None:
+    if config.schedule is None:
+        return
+    every = config.schedule.every
+    value = None
+    if every and done % every == 0:
+        with torch.no_grad():
+            value = task.monitor(model)
+    now.adam.lr.copy_(config.schedule.rate(now.schedule, now.adam.lr, done, value))
+
+
+def _check_any_left(now: _Progress, label: str) -> None:
+    if bool((now.failed >= 0).all()):
+        steps = [int(s) for s in now.failed.reshape(-1)]
+        raise NonFiniteError(
+            f"expected finite losses in {label}, got NaN or infinity in every run (at steps "
+            f"{steps}); lower the learning rate, shrink the initial momenta, or use float64",
+            steps,
+        )
+
+
+def count_parameters(model: nn.Module, runs: int = 1) -> int:
+    """Number of learned numbers of one run."""
+    return sum(math.prod(w.shape) for w in model.parameters()) // runs

@@ -1,0 +1,246 @@
+"""Two verbs: `shoot` particles with data in their field, and `carry` data by given controls.
+
+Every method, form and route stands behind these two calls, so that models and experiments never
+change between the reference and the fast solves.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torchdiffeq import odeint
+
+from shooting import adjoint, native
+from shooting.fields import Control, Field, flops
+from shooting.routes import ROUTES, choose
+from shooting.solvers import TABLEAUS, Grid, RightHandSide, State, Tableau, make_grid, runge_kutta
+
+Times = Tensor | Sequence[float]
+FORMS = ("auto", "theta", "kernel")
+ENGINES = {"adjoint": adjoint, "native": native}
+
+
+@dataclass(frozen=True)
+class Solver:
+    """How to integrate.
+
+    Attributes:
+        method: A fixed-step method of `TABLEAUS`, or the name of any torchdiffeq method.
+        step: Upper bound of the step length (fixed-step methods).
+        form: ``theta``, ``kernel``, or ``auto``: the one with fewer operations (the routes
+            ``adjoint`` and ``native`` know only the kernel form of `shoot`).
+        route: ``autograd`` (PyTorch records every operation), ``adjoint`` (one node of autograd
+            per solve), ``native`` (the same, compiled), ``torchdiffeq`` (the reference), or
+            ``auto``: the fastest that applies. The variable ``SHOOTING_ROUTE`` replaces auto
+            wherever the route it names applies.
+        rtol: Relative tolerance (adaptive methods).
+        atol: Absolute tolerance (adaptive methods).
+
+    Raises:
+        ValueError: If the form or the route is unknown.
+    """
+
+    method: str = "rk4"
+    step: float = 0.1
+    form: str = "auto"
+    route: str = "auto"
+    rtol: float = 1e-7
+    atol: float = 1e-9
+
+    def __post_init__(self) -> None:
+        for value, allowed, what in ((self.form, FORMS, "form"), (self.route, ROUTES, "route")):
+            if value not in allowed:
+                raise ValueError(f"expected a {what} among {allowed}, got {value!r}; try 'auto'")
+
+    def active_route(
+        self, field: Field | None = None, *tensors: Tensor, verb: str = "shoot"
+    ) -> str:
+        """The route that will be taken.
+
+        Args:
+            field: The vector field; without it, what the route will be if nothing stands against.
+            *tensors: What the solve will be given: dtype, device and `requires_grad` matter.
+            verb: ``shoot`` or ``carry``.
+
+        Returns:
+            A name among `ROUTES` other than ``auto``.
+
+        Raises:
+            ValueError: If a route is asked for that does not apply, with the reason.
+        """
+        return choose(self.route, self.method, self.form, field, tensors, verb)
+
+    def active_form(self, field: Field, particles: int, rows: int) -> str:
+        """The form that will be taken, by operation count if ``auto``."""
+        if self.form != "auto":
+            return self.form
+        cost = flops(field, particles, rows)
+        return min(cost, key=lambda form: cost[form])
+
+
+class Path(NamedTuple):
+    """Solution of the shooting system at the requested times.
+
+    Attributes:
+        q: Particle states ``(*runs, times, K, S)``.
+        p: Particle costates ``(*runs, times, K, S)``.
+        z: Data states ``(*runs, times, n, S)``.
+    """
+
+    q: Tensor
+    p: Tensor
+    z: Tensor
+
+
+def shoot(
+    field: Field, q: Tensor, p: Tensor, z: Tensor, times: Times, *, solver: Solver | None = None
+) -> Path:
+    """Solve the shooting system (3.4): particles (q, p) create the field, data z ride along.
+
+    Args:
+        field: The vector field.
+        q: Initial particle states ``(*runs, K, S)``.
+        p: Initial particle costates ``(*runs, K, S)``.
+        z: Initial data states ``(*runs, n, S)``; n may be 0.
+        times: Increasing times, the first being the initial one.
+        solver: How to integrate.
+
+    Returns:
+        States at the requested times.
+    """
+    solver = solver or Solver()
+    grid = make_grid(times, step=solver.step)
+    route = solver.active_route(field, q, p, z)
+    if route in ENGINES:
+        return _shoot_at_once(ENGINES[route], field, q, p, z, grid, TABLEAUS[solver.method])
+    rhs = _shooting_rhs(field, solver.active_form(field, q.shape[-2], z.shape[-2]))
+    return Path(*_stack(_integrate(rhs, (q, p, z), grid, solver, route)))
+
+
+def carry(
+    field: Field, theta: Control, z: Tensor, times: Times, *, solver: Solver | None = None
+) -> Tensor:
+    """Move data by a control that is constant on each of B equal blocks of depth.
+
+    All stages of a step use the control of the block the step lies in, so that the solver keeps
+    its order across block ends.
+
+    Args:
+        field: The vector field.
+        theta: Controls by name, each ``(*runs, B, out, width)``.
+        z: Initial data states ``(*runs, n, S)``.
+        times: Increasing times, the first being the initial one.
+        solver: How to integrate.
+
+    Returns:
+        Data states ``(*runs, times, n, S)``.
+    """
+    solver = solver or Solver()
+    blocks = next(iter(theta.values())).shape[-3]
+    grid = make_grid(times, step=solver.step, blocks=blocks)
+    route = solver.active_route(field, z, *theta.values(), verb="carry")
+    if route in ENGINES:
+        return _carry_at_once(ENGINES[route], field, theta, z, grid, TABLEAUS[solver.method])
+    kept: list[State] = [(z,)]
+    for block, first, last in grid.pieces():
+        now = {name: value[..., block, :, :] for name, value in theta.items()}
+
+        def rhs(t: float, y: State, now: Control = now) -> State:
+            return (field.velocity(y[0], now),)
+
+        piece, wanted = _piece(grid, first, last)
+        found = _integrate(rhs, (z,), piece, solver, route)
+        kept += [s for s, keep in zip(found[1:], wanted, strict=True) if keep]
+        z = found[-1][0]
+    return _stack(kept)[0]
+
+
+def _shooting_rhs(field: Field, form: str) -> RightHandSide:
+    def by_theta(t: float, state: State) -> State:
+        q, p, z = state
+        theta = field.theta(q, p)
+        return field.velocity(q, theta), -field.pull_back(q, p, theta), field.velocity(z, theta)
+
+    def by_kernel(t: float, state: State) -> State:
+        q, p, z = state
+        dz = field.kernel_velocity(z, q, p)
+        return field.kernel_velocity(q, q, p), -field.kernel_pull_back(q, p), dz
+
+    return by_theta if form == "theta" else by_kernel
+
+
+def _piece(grid: Grid, first: int, last: int) -> tuple[Grid, list[bool]]:
+    """The part of a grid within one block, ending in a kept node, and which nodes were asked."""
+    inner = [k for k in grid.outputs if first < k < last]
+    ends = [*inner, last]
+    part = Grid(
+        grid.nodes[first : last + 1],
+        (0, *(k - first for k in ends)),
+        grid.blocks[first:last],
+    )
+    return part, [k in grid.outputs for k in ends]
+
+
+def _shoot_at_once(
+    engines: ModuleType, field: Field, q: Tensor, p: Tensor, z: Tensor, grid: Grid, how: Tableau
+) -> Path:
+    runs = torch.broadcast_shapes(q.shape[:-2], p.shape[:-2], z.shape[:-2])
+    w = torch.cat([t.expand(*runs, -1, -1) for t in (q, z, p)], dim=-2)
+    path = adjoint.run(engines.Shooting(field, q.shape[-2], grid, how), _one_axis(w, 2))
+    k, n = q.shape[-2], z.shape[-2]
+    found_q, found_z, found_p = path.reshape(*runs, *path.shape[1:]).split([k, n, k], dim=-2)
+    return Path(found_q, found_p, found_z)
+
+
+def _carry_at_once(
+    engines: ModuleType, field: Field, theta: Control, z: Tensor, grid: Grid, how: Tableau
+) -> Tensor:
+    fused = adjoint.fuse(field, theta)
+    runs = torch.broadcast_shapes(fused.shape[:-3], z.shape[:-2])
+    z, fused = z.expand(*runs, -1, -1), fused.expand(*runs, -1, -1, -1)
+    path = adjoint.run(engines.Carrying(field, grid, how), _one_axis(z, 2), _one_axis(fused, 3))
+    return path.reshape(*runs, *path.shape[1:])
+
+
+def _one_axis(t: Tensor, trailing: int) -> Tensor:
+    """Flatten all run axes, possibly none, into one."""
+    split = t.dim() - trailing
+    return t.reshape(math.prod(t.shape[:split]), *t.shape[split:])
+
+
+def _integrate(
+    rhs: RightHandSide, state: State, grid: Grid, solver: Solver, route: str
+) -> list[State]:
+    if route != "torchdiffeq":
+        return runge_kutta(rhs, state, grid, TABLEAUS[solver.method])
+    return _torchdiffeq(rhs, state, grid, solver)
+
+
+def _torchdiffeq(rhs: RightHandSide, state: State, grid: Grid, solver: Solver) -> list[State]:
+    like = state[0]
+    times = torch.tensor([grid.nodes[k] for k in grid.outputs], dtype=torch.float64)
+    options = {}
+    if solver.method in TABLEAUS:
+        nodes = torch.tensor(grid.nodes, dtype=times.dtype, device=like.device)
+        options = {"grid_constructor": lambda func, y0, t: nodes}
+    found = odeint(
+        lambda t, y: rhs(float(t), y),
+        state,
+        times.to(like.device),
+        method=solver.method,
+        rtol=solver.rtol,
+        atol=solver.atol,
+        options=options,
+    )
+    return [tuple(part[k] for part in found) for k in range(len(times))]
+
+
+def _stack(states: Sequence[State]) -> list[Tensor]:
+    """Put the time axis before the row axis."""
+    return [torch.stack(parts, dim=-3) for parts in zip(*states, strict=True)]

@@ -1,0 +1,217 @@
+"""The compiled solve: same numbers as the discrete adjoint, one C call forward, one backward."""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from shooting import adjoint
+from shooting.activations import ACTIVATIONS
+from shooting.adjoint import Tape, columns
+from shooting.fields import Field
+from shooting.native.build import REALS, load
+from shooting.solvers import Grid, Tableau
+
+SIGMAS = ("identity", "relu", "tanh", "softplus")  # as numbered in solve.c
+MOST = 16  # slots, features or stages that solve.c has room for
+Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+Integers, Reals = ctypes.POINTER(ctypes.c_int64), ctypes.POINTER(ctypes.c_double)
+
+
+def library_error(dtype: torch.dtype = torch.float32) -> str | None:
+    """Why the library cannot be used, or None."""
+    return None if load(dtype)[0] is not None else load(dtype)[1]
+
+
+def obstacle(field: Field | None, tensors: Sequence[Tensor]) -> str | None:
+    """Why the native route does not apply, as half a sentence with advice; None if it does."""
+    if any(t.device.type != "cpu" for t in tensors):
+        return "the inputs are not on the CPU; try route='adjoint'"
+    if any(t.dtype not in REALS for t in tensors):
+        return f"the inputs are neither float32 nor float64 but {tensors[0].dtype}; convert them"
+    if field is not None and ACTIVATIONS.get(field.sigma.name) is not field.sigma:
+        return f"it does not know the activation {field.sigma.name!r}; try route='adjoint'"
+    if field is not None and max(len(field.slots), len(columns(field))) > MOST:
+        return f"the field has more than {MOST} slots or features; try route='adjoint'"
+    error = library_error(tensors[0].dtype if tensors else torch.float32)
+    return None if error is None else f"it could not be built: {error}"
+
+
+class Shooting(adjoint.Shooting):
+    """`adjoint.Shooting`, compiled."""
+
+    def forward(self, w: Tensor, theta: Tensor | None, keep: bool) -> tuple[Tensor, Tape]:
+        """See `adjoint.Engine`."""
+        return _forward(self._problem(w, keep), self.grid, w, None)
+
+    def backward(self, tape: Tape, theta: Tensor | None, path_bar: Tensor) -> list[Tensor | None]:
+        """See `adjoint.Engine`."""
+        return _backward(self._problem(path_bar, True), tape, None, path_bar)
+
+    def _problem(self, w: Tensor, keep: bool) -> Problem:
+        m = self.merged
+        gain = [c for row in m.gain for c in row]
+        return Problem(
+            self.field,
+            [slot for slot, _ in m.features],
+            [active for _, active in m.features],
+            (self.grid, self.tableau),
+            runs=w.shape[0],
+            particles=self.particles,
+            data=w.shape[-2] - 2 * self.particles,
+            keep=keep,
+            gain=gain,
+            bias=m.bias,
+        )
+
+
+class Carrying(adjoint.Carrying):
+    """`adjoint.Carrying`, compiled."""
+
+    def forward(self, w: Tensor, theta: Tensor | None, keep: bool) -> tuple[Tensor, Tape]:
+        """See `adjoint.Engine`."""
+        assert theta is not None
+        return _forward(self._problem(w, theta, keep), self.grid, w, theta)
+
+    def backward(self, tape: Tape, theta: Tensor | None, path_bar: Tensor) -> list[Tensor | None]:
+        """See `adjoint.Engine`."""
+        assert theta is not None
+        return _backward(self._problem(path_bar, theta, True), tape, theta, path_bar)
+
+    def _problem(self, w: Tensor, theta: Tensor, keep: bool) -> Problem:
+        names = list(self.field.slots)
+        found = columns(self.field)
+        return Problem(
+            self.field,
+            [-1 if of is None else names.index(of) for of, _ in found],
+            [active for _, active in found],
+            (self.grid, self.tableau),
+            runs=w.shape[0],
+            data=w.shape[-2],
+            keep=keep,
+            blocks=theta.shape[1],
+            width=theta.shape[-1],
+        )
+
+
+class Problem(ctypes.Structure):
+    """The struct of the same name in solve.c, field by field."""
+
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("runs", "particles", "data", "size")),
+        *((name, ctypes.c_int64) for name in ("slots", "features", "sigma")),
+        *((name, ctypes.c_int64) for name in ("steps", "stages", "outputs", "blocks", "width")),
+        *((name, ctypes.c_int64) for name in ("keep", "threads")),
+        *((name, Integers) for name in ("slot_size", "feature_slot", "feature_active")),
+        *((name, Integers) for name in ("output_at", "block")),
+        *((name, Reals) for name in ("gain", "bias", "a", "b", "h")),
+    ]
+
+    def __init__(
+        self,
+        field: Field,
+        feature_slot: Sequence[int],
+        feature_active: Sequence[bool],
+        how: tuple[Grid, Tableau],
+        *,
+        gain: Sequence[float] = (),
+        bias: Sequence[float] = (),
+        **sizes: int,
+    ) -> None:
+        grid, tableau = how
+        at = {node: i for i, node in enumerate(grid.outputs)}
+        stages = len(tableau.b)
+        super().__init__(
+            size=field.size,
+            slots=len(field.slots),
+            features=len(feature_slot),
+            sigma=SIGMAS.index(field.sigma.name),
+            steps=grid.steps,
+            stages=stages,
+            outputs=len(grid.outputs),
+            threads=torch.get_num_threads(),
+            slot_size=_integers(list(field.slots.values())),
+            feature_slot=_integers(feature_slot),
+            feature_active=_integers(feature_active),
+            output_at=_integers([at.get(k, -1) for k in range(grid.steps + 1)]),
+            block=_integers(grid.blocks),
+            gain=_reals(gain),
+            bias=_reals(bias),
+            a=_reals([x for row in tableau.a for x in (*row, *[0.0] * (stages - len(row)))]),
+            b=_reals(tableau.b),
+            h=_reals(grid.lengths()),
+            **sizes,
+        )
+
+
+def _integers(values: Sequence[int]) -> Any:
+    return ctypes.cast((ctypes.c_int64 * len(values))(*values), Integers)
+
+
+def _reals(values: Sequence[float]) -> Any:
+    return ctypes.cast((ctypes.c_double * len(values))(*values), Reals)
+
+
+def _forward(problem: Problem, grid: Grid, w: Tensor, theta: Tensor | None) -> tuple[Tensor, Tape]:
+    w, theta = w.contiguous(), None if theta is None else theta.contiguous()
+    path = w.new_empty(w.shape[0], len(grid.outputs), *w.shape[1:])
+    tape = _tape(problem, w.dtype) if problem.keep else None
+    _call("forward", w.dtype, problem, w, theta, path, tape)
+    return path, () if tape is None else (tape,)
+
+
+def _backward(
+    problem: Problem, tape: Tape, theta: Tensor | None, path_bar: Tensor
+) -> list[Tensor | None]:
+    path_bar, theta = path_bar.contiguous(), None if theta is None else theta.contiguous()
+    w_bar = torch.empty_like(path_bar[:, 0])
+    theta_bar = None if theta is None else torch.empty_like(theta)
+    _call("backward", w_bar.dtype, problem, tape[0], theta, path_bar, w_bar, theta_bar)
+    return [w_bar, theta_bar]
+
+
+def _call(name: str, dtype: torch.dtype, problem: Problem, *arrays: Tensor | None) -> None:
+    library = load(dtype)[0]
+    assert library is not None
+    pointers = (None if t is None else ctypes.c_void_p(t.data_ptr()) for t in arrays)
+    if library[name](ctypes.byref(problem), *pointers):
+        raise MemoryError("expected room for one state per thread; try fewer runs at a time")
+
+
+# --- memory for the stages, kept between solves: fresh pages cost more than filling them --------
+
+_spare: deque[Bytes] = deque(maxlen=2)
+
+
+def _tape(problem: Problem, dtype: torch.dtype) -> Tensor:
+    """Room for all stages; returned to the spares when autograd lets go of it."""
+    library = load(dtype)[0]
+    assert library is not None
+    library.tape_size.restype = ctypes.c_int64
+    count = problem.runs * library.tape_size(ctypes.byref(problem))
+    size = count * dtype.itemsize + 64
+    whole = _spare_of(size)
+    start = -whole.ctypes.data % 64  # whole vectors on whole cache lines
+    lent = whole[start : start + size - 64]
+    weakref.finalize(lent, _spare.append, whole).atexit = False
+    return torch.from_numpy(lent)
+
+
+def _spare_of(size: int) -> Bytes:
+    """A spare block of this size, or a new one; popping keeps threads from sharing one."""
+    for _ in range(len(_spare)):
+        try:
+            block = _spare.popleft()
+        except IndexError:  # another thread took it
+            break
+        if block.nbytes == size:
+            return block
+        _spare.append(block)
+    return np.empty(size, np.uint8)

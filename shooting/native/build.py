@@ -1,0 +1,102 @@
+"""Compile solve.c with the user's own compiler at first use, and keep the result in a cache.
+
+Nothing is compiled when the package is installed. Without a compiler the solves take another
+route; the reason is logged once and `library` repeats it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import torch
+
+logger = logging.getLogger(__name__)
+
+SOURCE = Path(__file__).with_name("solve.c")
+REALS = {torch.float32: "float", torch.float64: "double"}
+# not -ffast-math: NaN must reach the outputs, where the training loop looks for it
+FLAGS = ("-std=gnu11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros")
+TARGETS = (("-march=native",), ())  # some compilers do not know the first
+
+
+class BuildError(RuntimeError):
+    """The library could not be built or loaded."""
+
+
+@functools.cache
+def load(dtype: torch.dtype) -> tuple[ctypes.CDLL | None, str]:
+    """The library for a dtype, or None and the reason why there is none."""
+    try:
+        return ctypes.CDLL(str(build(dtype, cache=cache_folder()))), ""
+    except (BuildError, OSError) as error:
+        logger.warning("no native solve, PyTorch does the work instead: %s", error)
+        return None, str(error) if isinstance(error, BuildError) else f"{error}; set SHOOTING_CACHE"
+
+
+def cache_folder() -> Path:
+    """``$SHOOTING_CACHE``, or the user's cache folder."""
+    chosen = os.environ.get("SHOOTING_CACHE")
+    return Path(chosen) if chosen else Path.home() / ".cache" / "shooting"
+
+
+def build(dtype: torch.dtype, *, cache: Path, compiler: str | None = None) -> Path:
+    """Compile unless the cache already holds this source, compiler, flags and processor.
+
+    Args:
+        dtype: ``torch.float32`` or ``torch.float64``.
+        cache: Folder to keep the library in.
+        compiler: Command of a C compiler; ``$CC`` or ``cc`` by default.
+
+    Returns:
+        Path of the shared library.
+
+    Raises:
+        BuildError: If there is no compiler or it fails, with its last words.
+        OSError: If the cache folder cannot be written.
+    """
+    command = compiler or os.environ.get("CC") or "cc"
+    found = shutil.which(command)
+    if found is None:
+        raise BuildError(f"there is no C compiler {command!r}; install one or set CC")
+    define = f"-DREAL={REALS[dtype]}"
+    identity = "\0".join([SOURCE.read_text(), found, define, *FLAGS, _processor()])
+    name = hashlib.sha256(identity.encode()).hexdigest()[:16]
+    target = cache / f"solve-{REALS[dtype]}-{name}.so"
+    if not target.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        _compile([found, *FLAGS, define], target)
+    return target
+
+
+def _compile(command: list[str], target: Path) -> None:
+    """Compile into a temporary file and rename it, so that no one ever sees half a library."""
+    words = ""
+    with tempfile.TemporaryDirectory(dir=target.parent) as room:
+        made = Path(room) / target.name
+        for extra in TARGETS:
+            full = [*command, *extra, "-shared", "-fPIC", "-o", str(made), str(SOURCE), "-pthread"]
+            done = subprocess.run(full, capture_output=True, text=True, check=False)
+            if done.returncode == 0:
+                os.replace(made, target)
+                return
+            words = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "no message"
+    raise BuildError(f"the C compiler {command[0]!r} failed ({words}); set CC to another one")
+
+
+def _processor() -> str:
+    """What -march=native depends on."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        lines = []
+    known = sorted({line for line in lines if line.startswith(("flags", "model name", "Features"))})
+    return "\n".join([platform.machine(), platform.processor(), *known])

@@ -1,0 +1,212 @@
+"""Adam with one learning rate per run, and the two schedules of the paper, per run.
+
+On a single run each equals PyTorch's own (`torch.optim.Adam`, `ReduceLROnPlateau`,
+`CosineAnnealingLR`); tests hold them to it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+StateDict = dict[str, Tensor]
+
+
+class Adam:
+    """Adam over parameters whose leading axis, if any, counts independent runs.
+
+    Args:
+        parameters: Parameters by name, each ``(*runs, ...)``.
+        learning_rate: Initial learning rate of every run.
+        runs: Shape of the leading run axes: ``(n,)`` for an ensemble, ``()`` for a single run.
+        betas: Decay of the first and second moment.
+        eps: Added to the root of the second moment.
+        weight_decay: Factor of the squared-norm penalty's gradient (coupled, as in torch's Adam).
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[tuple[str, nn.Parameter]],
+        *,
+        learning_rate: float,
+        runs: tuple[int, ...] = (),
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        self.parameters = dict(parameters)
+        self.runs, self.betas, self.eps, self.weight_decay = runs, betas, eps, weight_decay
+        first = next(iter(self.parameters.values()))
+        self.lr = torch.full(runs, learning_rate, dtype=first.dtype, device=first.device)
+        self.mean = {k: torch.zeros_like(w) for k, w in self.parameters.items()}
+        self.square = {k: torch.zeros_like(w) for k, w in self.parameters.items()}
+        # entries may be frozen for a while, so each has an age of its own for the bias correction
+        self.age = {k: torch.zeros_like(self._one_run(w)) for k, w in self.parameters.items()}
+        self.active = {k: torch.ones_like(a) for k, a in self.age.items()}
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for w in self.parameters.values():
+            w.grad = None
+
+    def finite(self) -> Tensor:
+        """Whether all gradients of a run are finite, shape ``(*runs)``."""
+        flags = [
+            torch.isfinite(w.grad).reshape(*self.runs, -1).all(-1)
+            for w in self.parameters.values()
+            if w.grad is not None
+        ]
+        return torch.stack(flags).all(0)
+
+    @torch.no_grad()
+    def step(self, alive: Tensor | None = None) -> None:
+        """One update; runs with ``alive`` false and frozen entries stay exactly as they are."""
+        for name, w in self.parameters.items():
+            if w.grad is not None:
+                self._update(name, w, w.grad, alive)
+
+    def _update(self, name: str, w: Tensor, grad: Tensor, alive: Tensor | None) -> None:
+        active, age = self.active[name], self.age[name]
+        mean, square = self.mean[name], self.square[name]
+        age += active
+        t = age.clamp(min=1)
+        rate = self._spread(self.lr, w)
+        if alive is not None:
+            grad = torch.where(self._spread(alive, w), grad, torch.zeros_like(grad))
+            rate = rate * self._spread(alive, w)
+        if self.weight_decay:
+            grad = grad.add(w, alpha=self.weight_decay)
+        b1, b2 = self.betas
+        mean += (1 - b1) * active * (grad - mean)
+        square += (1 - b2) * active * (grad * grad - square)
+        root = square.sqrt() / (1 - b2**t).sqrt()
+        w -= rate * (active / (1 - b1**t)) * mean / (root + self.eps)
+
+    def state_dict(self) -> StateDict:
+        """All state as flat tensors by name."""
+        parts: dict[str, Mapping[str, Tensor]] = {
+            "mean": self.mean, "square": self.square, "age": self.age, "active": self.active
+        }  # fmt: skip
+        flat = {f"{kind}.{k}": v for kind, by_name in parts.items() for k, v in by_name.items()}
+        return {"lr": self.lr, **flat}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: StateDict) -> None:
+        """Inverse of `state_dict`, in place."""
+        for key, value in self.state_dict().items():
+            value.copy_(state[key])
+
+    def _one_run(self, w: Tensor) -> Tensor:
+        return w.detach()[(0,) * len(self.runs)]
+
+    def _spread(self, per_run: Tensor, w: Tensor) -> Tensor:
+        return per_run.reshape(per_run.shape + (1,) * (w.dim() - per_run.dim()))
+
+
+@dataclass(frozen=True)
+class Plateau:
+    """Halve (or so) a run's learning rate when its value has not improved for long.
+
+    Attributes:
+        factor: New rate over old rate.
+        patience: Evaluations without improvement that are tolerated.
+        every: Epochs between evaluations.
+        threshold: Relative improvement that counts.
+        min_change: Changes of the rate below this are not made.
+    """
+
+    factor: float = 0.5
+    patience: int = 10
+    every: int = 10
+    threshold: float = 1e-4
+    min_change: float = 1e-8
+
+    def __post_init__(self) -> None:
+        if not 0 < self.factor < 1:
+            raise ValueError(
+                f"expected a factor between 0 and 1, got {self.factor!r}; try 0.5, which halves "
+                "the learning rate"
+            )
+        for name, least in (("patience", 0), ("every", 1)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ValueError(
+                    f"expected a whole number of at least {least} as {name}, got {value!r}; try 10"
+                )
+        if not (0 <= self.threshold < 1 and 0 <= self.min_change < math.inf):
+            raise ValueError(
+                "expected a threshold in [0, 1) and a min_change of at least 0, got "
+                f"{self.threshold!r} and {self.min_change!r}; try 1e-4 and 1e-8"
+            )
+
+    def start(self, lr: Tensor) -> StateDict:
+        """State before the first evaluation."""
+        return {
+            "base": lr.clone(),
+            "best": torch.full_like(lr, math.inf),
+            "bad": torch.zeros_like(lr),
+        }
+
+    def rate(self, state: StateDict, lr: Tensor, epoch: int, value: Tensor | None) -> Tensor:
+        """Learning rate after an epoch; updates the state in place.
+
+        Args:
+            state: From `start`.
+            lr: Present rate per run.
+            epoch: Epochs done.
+            value: What the schedule watches, per run; None between evaluations.
+
+        Returns:
+            The new rate per run.
+        """
+        if value is None:
+            return lr
+        better = value < state["best"] * (1 - self.threshold)
+        state["best"].copy_(torch.where(better, value, state["best"]))
+        state["bad"].copy_(torch.where(better, torch.zeros_like(lr), state["bad"] + 1))
+        drop = state["bad"] > self.patience
+        state["bad"].masked_fill_(drop, 0.0)
+        return torch.where(drop & (lr * (1 - self.factor) > self.min_change), lr * self.factor, lr)
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """Cosine annealing from the initial rate to `floor` over `epochs`.
+
+    Attributes:
+        epochs: Epochs until the floor.
+        floor: Final rate.
+        every: Epochs between evaluations of the watched value (never needed).
+    """
+
+    epochs: int
+    floor: float = 0.0
+    every: int = 0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.epochs, bool) or not isinstance(self.epochs, int) or self.epochs < 1:
+            raise ValueError(
+                f"expected a whole number of epochs, at least 1, got {self.epochs!r}; take those "
+                "of the training"
+            )
+        if not 0 <= self.floor < math.inf or self.every < 0:
+            raise ValueError(
+                "expected a floor and an interval of at least 0, got "
+                f"{self.floor!r} and {self.every!r}; try 0.0 and 0"
+            )
+
+    def start(self, lr: Tensor) -> StateDict:
+        """State before the first epoch."""
+        return {"base": lr.clone()}
+
+    def rate(self, state: StateDict, lr: Tensor, epoch: int, value: Tensor | None) -> Tensor:
+        """Learning rate after an epoch (see `Plateau.rate`)."""
+        part = (1 + math.cos(math.pi * epoch / self.epochs)) / 2
+        return self.floor + (state["base"] - self.floor) * part
+
+
+Schedule = Plateau | Cosine

@@ -1,0 +1,472 @@
+"""The four parametrisations of Section 4, with one call: ``path = model(x, times)``.
+
+Parameters of all runs sit in one flat tensor ``(*runs, count)``, of which the named tensors are
+views: the optimiser then works on a single tensor, however many runs there are. Without `seeds`
+a model is a single run without leading axis and drops into anyone's own nn.Module.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from shooting.adjoint import energy
+from shooting.errors import require_finite, require_shape
+from shooting.fields import Control, Field
+from shooting.flow import Solver, Times, carry, shoot
+from shooting.randomness import generator
+from shooting.solvers import check_times
+
+LIFTS = ("learned", "fixed", "zero")
+Sampler = Callable[[torch.Generator, tuple[int, ...]], Tensor]
+
+
+def normal(scale: float) -> Sampler:
+    """A sampler of N(0, scale^2) entries."""
+    return lambda g, shape: scale * torch.randn(shape, generator=g, dtype=torch.float64)
+
+
+def uniform(bound: float) -> Sampler:
+    """A sampler of U(-bound, bound) entries."""
+    return lambda g, shape: bound * (2 * torch.rand(shape, generator=g, dtype=torch.float64) - 1)
+
+
+@dataclass(frozen=True)
+class ParticleInit:
+    """Distribution of the particles at t = 0 (Appendix E's values by default).
+
+    Attributes:
+        x: Sampler of the positions of the first slot, ``(K, d)``.
+        v: Sampler of the positions of the other slots, ``(K, S - d)``.
+        p: Sampler of all momenta, ``(K, S)``, in the published scale (see `momentum_scale`).
+    """
+
+    x: Sampler = uniform(1.5)
+    v: Sampler = normal(0.5)
+    p: Sampler = normal(0.1)
+
+
+class Parametrization(nn.Module):
+    """Common part of the four models: parameters, lift and call signature.
+
+    Args:
+        field: The vector field, its first slot the data's.
+        seeds: One seed per run; the model then carries a leading run axis.
+        seed: Seed of a single run without run axis, used when `seeds` is None.
+        lift: Map v(0) = Theta12 x(0) + b12 of the other slots: ``learned``, ``fixed`` (at its
+            random initial value) or ``zero``.
+        solver: How to integrate.
+
+    Raises:
+        ValueError: If the lift is unknown, or seeds are empty or repeat.
+    """
+
+    _verb = "carry"  # how the model moves data: `carry`, or `shoot`
+
+    def __init__(
+        self,
+        field: Field,
+        *,
+        seeds: Sequence[int] | None = None,
+        seed: int = 0,
+        lift: str = "learned",
+        solver: Solver | None = None,
+    ) -> None:
+        super().__init__()
+        if lift not in LIFTS:
+            raise ValueError(f"expected a lift among {LIFTS}, got {lift!r}; try 'learned'")
+        self.field, self.lift_kind, self.solver = field, lift, solver or Solver()
+        self.seeds = None if seeds is None else tuple(int(s) for s in seeds)
+        if self.seeds is not None and (not self.seeds or len(set(self.seeds)) < len(self.seeds)):
+            raise ValueError(f"expected distinct seeds, at least one, got {self.seeds}; try [0]")
+        self._single = seed
+        self._shapes: dict[str, tuple[int, ...]] = {}
+
+    # --- parameters ------------------------------------------------------------------------
+
+    def _initialise(self, draw: Callable[[torch.Generator], Mapping[str, Tensor]]) -> None:
+        """Draw every run from its own generator and flatten into one tensor."""
+        lift = _draw_lift(self.field) if self.hidden else lambda g: {}
+        runs = []
+        for s in self.seeds if self.seeds is not None else (self._single,):
+            g = generator(s, "init")
+            drawn = {**draw(g), **lift(g)}
+            # drawn in float64 and then rounded: the same numbers in every precision
+            runs.append({k: t.to(torch.get_default_dtype()) for k, t in drawn.items()})
+        fixed = {"lift_weight", "lift_bias"} if self.lift_kind != "learned" else set()
+        self._shapes = {k: tuple(v.shape) for k, v in runs[0].items() if k not in fixed}
+        flat = torch.stack([torch.cat([r[k].flatten() for k in self._shapes]) for r in runs])
+        self.flat = nn.Parameter(flat if self.seeds is not None else flat[0])
+        for name in sorted(fixed & runs[0].keys()):
+            value = torch.stack([r[name] for r in runs]) * (self.lift_kind == "fixed")
+            self.register_buffer(name, value if self.seeds is not None else value[0])
+
+    def unpack(self) -> dict[str, Tensor]:
+        """The named parameters, views into `flat`, each ``(*runs, *shape)``."""
+        return self.split_flat(self.flat)
+
+    def split_flat(self, flat: Tensor) -> dict[str, Tensor]:
+        """Cut any tensor shaped like `flat` (a gradient, say) into named parts."""
+        sizes = [math.prod(shape) for shape in self._shapes.values()]
+        parts = flat.split(sizes, dim=-1)
+        return {
+            name: part.unflatten(-1, shape)
+            for (name, shape), part in zip(self._shapes.items(), parts, strict=True)
+        }
+
+    @property
+    def runs(self) -> int:
+        """Number of runs (1 for a single run)."""
+        return 1 if self.seeds is None else len(self.seeds)
+
+    @property
+    def count(self) -> int:
+        """Number of learned parameters of one run (Tables 1 and 2)."""
+        return sum(math.prod(shape) for shape in self._shapes.values())
+
+    @property
+    def data_slot(self) -> str:
+        """Name of the slot that holds the data: the first."""
+        return next(iter(self.field.slots))
+
+    @property
+    def hidden(self) -> int:
+        """Width of the slots that the lift fills (alpha d for UpDown, 0 for Affine)."""
+        return self.field.size - self.field.slots[self.data_slot]
+
+    # --- the call --------------------------------------------------------------------------
+
+    def lift(self, x: Tensor) -> Tensor:
+        """State z(0) = [x | Theta12 x + b12] of data x ``(*runs, n, d)``."""
+        if not self.hidden:
+            return x
+        known = {**dict(self.named_buffers()), **self.unpack()}
+        weight, bias = known["lift_weight"], known["lift_bias"]
+        v = x @ weight.transpose(-1, -2) + bias.unsqueeze(-2)
+        return torch.cat([x, v], dim=-1)
+
+    def forward(self, x: Tensor, times: Times) -> Tensor:
+        """Carry data through depth.
+
+        Args:
+            x: Data ``(n, d)``, or ``(runs, n, d)`` with each run's own.
+            times: Increasing times, the first being the initial one.
+
+        Returns:
+            Positions at the requested times, ``(*runs, times, n, d)``.
+
+        Raises:
+            ValueError: If x has the wrong shape or holds NaN, or times do not increase.
+        """
+        d = self.field.slots[self.data_slot]
+        return self.states(x, times)[..., :d]
+
+    def states(self, x: Tensor, times: Times) -> Tensor:
+        """Like the call, with all slots: ``(*runs, times, n, S)``."""
+        return self._flow(self.lift(self._check_data(x)), times)
+
+    def theta(self, times: Times) -> Control:
+        """The control over depth, each by name ``(*runs, times, out, width)``."""
+        raise AttributeError(f"{type(self).__name__} has no control over depth {list(times)}")
+
+    def penalty(self) -> Tensor:
+        """R at t = 0, per run; for particles R = H is conserved and the cost is T R."""
+        start = self.theta([0.0, 1.0])
+        return self.field.penalty({k: v[..., 0, :, :] for k, v in start.items()})
+
+    def lift_square(self) -> Tensor:
+        """Squared norm |Theta12|^2 + |b12|^2 of the lift, per run; 0 unless it is learned."""
+        parts = self.unpack()
+        if "lift_weight" not in parts:
+            return self.flat.new_zeros(self.flat.shape[:-1])
+        return (parts["lift_weight"] ** 2).sum((-1, -2)) + (parts["lift_bias"] ** 2).sum(-1)
+
+    def _flow(self, z: Tensor, times: Times) -> Tensor:
+        raise AttributeError(
+            f"{type(self).__name__} cannot move {tuple(z.shape)} over {list(times)}"
+        )
+
+    def route(self) -> str:
+        """The solver route that this model's calls take, for the record."""
+        return self.solver.active_route(self.field, self.flat, verb=self._verb)
+
+    def _check_data(self, x: Tensor) -> Tensor:
+        d = self.field.slots[self.data_slot]
+        require_shape(x, (None, d), "data x", f"pass (n, {d}), or (runs, n, {d}) for an ensemble")
+        require_finite(x, "data x")
+        lead = () if self.seeds is None else (self.runs,)
+        if x.dim() > 2 + len(lead) or (x.dim() == 3 and x.shape[:-2] != lead):
+            raise ValueError(
+                f"expected data x of shape {(*lead, 'n', d)} or {('n', d)}, got {tuple(x.shape)}; "
+                "the leading axis must match the number of seeds"
+            )
+        return x.expand(*lead, *x.shape[-2:])
+
+
+class DynamicParticles(Parametrization):
+    """Dynamic with particles: theta(t) follows from K particles by the shooting system (3.4).
+
+    Args:
+        field: The vector field.
+        particles: Number K of particles.
+        init: Distribution of the particles at t = 0.
+        momentum_scale: Factor between the learned momenta and p(0). The default 1/K is the
+            published convention (means over particles); 1 is the paper's literal sum.
+        **common: See `Parametrization`.
+
+    Raises:
+        ValueError: If K < 1, the momentum scale is not positive, or a sampler returns another
+            shape than it was asked for.
+    """
+
+    _verb = "shoot"
+
+    def __init__(
+        self,
+        field: Field,
+        particles: int,
+        *,
+        init: ParticleInit | None = None,
+        momentum_scale: float | None = None,
+        seeds: Sequence[int] | None = None,
+        seed: int = 0,
+        lift: str = "learned",
+        solver: Solver | None = None,
+    ) -> None:
+        super().__init__(field, seeds=seeds, seed=seed, lift=lift, solver=solver)
+        if isinstance(particles, bool) or not isinstance(particles, int) or particles < 1:
+            raise ValueError(
+                f"expected a number of particles K of at least 1, got {particles!r}; try K = 15"
+            )
+        self.particles = particles
+        self.momentum_scale = 1 / particles if momentum_scale is None else momentum_scale
+        if not 0 < self.momentum_scale < math.inf:
+            raise ValueError(
+                f"expected a positive momentum scale, got {momentum_scale!r}; try None (means over "
+                "particles) or 1.0 (sums)"
+            )
+        how = init or ParticleInit()
+
+        def draw(g: torch.Generator) -> dict[str, Tensor]:
+            d, drawn = field.slots[self.data_slot], {}
+            for name, width in (("x", d), ("v", field.size - d), ("p", field.size)):
+                drawn[name] = getattr(how, name)(g, (particles, width))
+                require_shape(
+                    drawn[name], (particles, width), f"initial {name}", "return the shape asked for"
+                )
+            return drawn
+
+        self._initialise(draw)
+
+    def start(self) -> tuple[Tensor, Tensor]:
+        """Particles at t = 0: states and costates, each ``(*runs, K, S)``."""
+        parts = self.unpack()
+        return torch.cat([parts["x"], parts["v"]], dim=-1), self.momentum_scale * parts["p"]
+
+    def particle_path(self, times: Times) -> tuple[Tensor, Tensor]:
+        """Particle states and costates over depth, each ``(*runs, times, K, S)``."""
+        q, p = self.start()
+        path = shoot(self.field, q, p, q[..., :0, :], times, solver=self.solver)
+        return path.q, path.p
+
+    def theta(self, times: Times) -> Control:
+        """The control over depth, each by name ``(*runs, times, out, width)``."""
+        q, p = self.particle_path(times)
+        return self.field.theta(q, p)
+
+    def penalty(self) -> Tensor:
+        """R at t = 0 = H(q(0), p(0)), per run; the integral over [0, T] is T H."""
+        return energy(self.field, *self.start())
+
+    def _flow(self, z: Tensor, times: Times) -> Tensor:
+        q, p = self.start()
+        return shoot(self.field, q, p, z, times, solver=self.solver).z
+
+
+class StaticParticles(DynamicParticles):
+    """Static with particles: theta is computed from the particles at t = 0 and stays."""
+
+    _verb = "carry"
+
+    def theta(self, times: Times) -> Control:
+        """The constant control, repeated over depth."""
+        count = len(check_times(times))
+        return {
+            k: v.unsqueeze(-3).expand(*v.shape[:-2], count, *v.shape[-2:])
+            for k, v in self.field.theta(*self.start()).items()
+        }
+
+    def _flow(self, z: Tensor, times: Times) -> Tensor:
+        theta = {k: v.unsqueeze(-3) for k, v in self.field.theta(*self.start()).items()}
+        return carry(self.field, theta, z, times, solver=self.solver)
+
+
+class DynamicDirect(Parametrization):
+    """Dynamic direct: theta is learned directly, piecewise constant on equal blocks of depth.
+
+    Args:
+        field: The vector field.
+        blocks: Number of blocks (the paper: 5).
+        depth: T; the blocks divide [0, T], and times have to lie in it. Without it they divide
+            the interval from the first to the last time of each call, which is right only if
+            that is always the whole depth.
+        **common: See `Parametrization`.
+
+    Raises:
+        ValueError: If blocks < 1, or the depth is not positive.
+    """
+
+    def __init__(
+        self,
+        field: Field,
+        *,
+        blocks: int = 5,
+        depth: float | None = None,
+        seeds: Sequence[int] | None = None,
+        seed: int = 0,
+        lift: str = "learned",
+        solver: Solver | None = None,
+    ) -> None:
+        super().__init__(field, seeds=seeds, seed=seed, lift=lift, solver=solver)
+        if isinstance(blocks, bool) or not isinstance(blocks, int) or blocks < 1:
+            raise ValueError(f"expected at least 1 block, got {blocks!r}; try blocks=5")
+        if depth is not None and not 0 < depth < math.inf:
+            raise ValueError(f"expected a positive depth T, got {depth!r}; try depth=1.0")
+        self.blocks, self.depth = blocks, depth
+        self._initialise(self._draw)
+
+    def _draw(self, g: torch.Generator) -> dict[str, Tensor]:
+        """PyTorch's nn.Linear default: U(±1/√fan_in), a bias having its block's fan-in."""
+        out = {}
+        for t in self.field.terms:
+            shape = (self.blocks, *self.field.shapes[t.name])
+            out[t.name] = uniform(1 / math.sqrt(self._fan_in(t.name)))(g, shape)
+        return out
+
+    def _fan_in(self, name: str) -> int:
+        term = next(t for t in self.field.terms if t.name == name)
+        if term.of is not None:
+            return self.field.width(term)
+        mate = next((t for t in self.field.terms if t.out == term.out and t.of), term)
+        return self.field.width(mate)
+
+    def span(self, times: Times) -> tuple[float, float]:
+        """Start and length of the interval that the blocks divide: [0, T] if T is known.
+
+        Raises:
+            ValueError: If a time lies outside [0, T].
+        """
+        t = check_times(times)
+        if self.depth is None:
+            return t[0], t[-1] - t[0]
+        slack = 1e-6 * self.depth  # times may be rounded to float32
+        if t[0] < -slack or t[-1] > self.depth + slack:
+            raise ValueError(
+                f"expected times in [0, {self.depth:g}], got {t[0]:g} to {t[-1]:g}; the control is "
+                "learned for this depth only"
+            )
+        return 0.0, self.depth
+
+    def states(self, x: Tensor, times: Times) -> Tensor:
+        """Like the call, with all slots: ``(*runs, times, n, S)``; times start at 0 if T is known.
+
+        Raises:
+            ValueError: If T is known and times do not start at 0, or lie beyond T.
+        """
+        t = check_times(times)
+        start, length = self.span(times)
+        if t[0] > start + 1e-6 * length:
+            raise ValueError(
+                f"expected times from 0 on, got {t[0]:g}; data enter at depth 0: put it first"
+            )
+        if t[-1] >= start + length * (1 - 1e-6):
+            return super().states(x, times)
+        whole = [*t, start + length]  # blocks have to end where they were learned
+        return super().states(x, whole)[..., :-1, :, :]
+
+    def theta_blocks(self) -> Control:
+        """The learned controls, each by name ``(*runs, B, out, width)``."""
+        parts = self.unpack()
+        return {name: parts[name] for name in self.field.shapes}
+
+    def theta(self, times: Times) -> Control:
+        """The control over depth, right-continuous, each ``(*runs, times, out, width)``."""
+        start, length = self.span(times)
+        t = torch.tensor(check_times(times), dtype=torch.float64)
+        part = self.blocks * (t - start) / length
+        index = (part + 1e-6).long()  # times may be rounded to float32
+        index = index.clamp(max=self.blocks - 1).to(self.flat.device)
+        return {k: v.index_select(-3, index) for k, v in self.theta_blocks().items()}
+
+    def penalty(self) -> Tensor:
+        """Mean of R over the equal blocks: the integral of R over depth, divided by T."""
+        blocks = self.theta_blocks()
+        each = [
+            self.field.penalty({k: v[..., b, :, :] for k, v in blocks.items()})
+            for b in range(self.blocks)
+        ]
+        return torch.stack(each).mean(0)
+
+    def _flow(self, z: Tensor, times: Times) -> Tensor:
+        return carry(self.field, self.theta_blocks(), z, times, solver=self.solver)
+
+
+class StaticDirect(DynamicDirect):
+    """Static direct: one learned theta for all depth.
+
+    Args:
+        field: The vector field.
+        **common: See `Parametrization`.
+    """
+
+    def __init__(
+        self,
+        field: Field,
+        *,
+        seeds: Sequence[int] | None = None,
+        seed: int = 0,
+        lift: str = "learned",
+        solver: Solver | None = None,
+    ) -> None:
+        super().__init__(field, blocks=1, seeds=seeds, seed=seed, lift=lift, solver=solver)
+
+
+def complexity(model: Parametrization, times: Times) -> dict[str, Tensor]:
+    """log2-Frobenius complexity of the control, integrated over depth, in both readings.
+
+    Args:
+        model: Any of the four models.
+        times: Nodes of the quadrature; the solver's own nodes reproduce the published plots.
+
+    Returns:
+        ``squared``: integral of log2 sum |theta_k|^2 over matrices, biases left out (published);
+        ``norm``: integral of log2 of the Frobenius norm of all of theta. Each per run. The mean
+        of two neighbouring nodes is taken inside the logarithm, as the published code does.
+    """
+    theta = model.theta(times)
+    square = {k: (v**2).sum((-1, -2)) for k, v in theta.items()}
+    matrices = torch.stack([square[t.name] for t in model.field.terms if t.of]).sum(0)
+    everything = torch.stack(list(square.values())).sum(0)
+    t = torch.as_tensor(times, dtype=torch.float64).to(matrices)
+    dt = t[1:] - t[:-1]
+
+    def integral(s: Tensor) -> Tensor:
+        return (dt * torch.log2((s[..., 1:] + s[..., :-1]) / 2)).sum(-1)
+
+    return {"squared": integral(matrices), "norm": 0.5 * integral(everything)}
+
+
+def _draw_lift(field: Field) -> Callable[[torch.Generator], dict[str, Tensor]]:
+    """The affine map x -> [the other slots], drawn like nn.Linear."""
+    d = next(iter(field.slots.values()))
+    width, bound = field.size - d, 1 / math.sqrt(d)
+
+    def draw(g: torch.Generator) -> dict[str, Tensor]:
+        weight = uniform(bound)(g, (width, d))
+        return {"lift_weight": weight, "lift_bias": uniform(bound)(g, (width,))}
+
+    return draw

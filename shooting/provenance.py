@@ -1,0 +1,84 @@
+"""Where a record comes from: code, versions, machine, cost."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import platform
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import shooting
+from shooting.storage import PACKAGE
+
+SOURCES = ("*.py", "*.c", "*.h")
+NO_TRAINING = ("figures", "claims", "theory", "universality")  # folders no training imports
+
+
+def source_files() -> list[Path]:
+    """The package's sources, those that can change a result."""
+    found = sorted(path for pattern in SOURCES for path in PACKAGE.rglob(pattern))
+    return [p for p in found if p.relative_to(PACKAGE).parts[0] not in NO_TRAINING]
+
+
+@functools.cache  # of the code that this process runs, whatever happens to the files later
+def source_hash() -> str:
+    """Sha256 over names and contents of the sources that can change a result."""
+    found = hashlib.sha256()
+    for path in source_files():
+        found.update(f"{path.relative_to(PACKAGE).as_posix()}\0".encode())
+        found.update(hashlib.sha256(path.read_bytes()).digest())
+    return found.hexdigest()
+
+
+@functools.cache
+def commit() -> tuple[str | None, bool | None]:
+    """Git commit of the package and whether its sources differ from it; None outside a checkout."""
+    command = ["git", "-C", str(PACKAGE)]
+    try:
+        asked = [[*command, "rev-parse", "HEAD"], [*command, "status", "--porcelain", "--", "."]]
+        head, changes = (
+            subprocess.run(a, capture_output=True, text=True, check=True).stdout for a in asked
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None, None
+    return head.strip(), bool(changes.strip())
+
+
+@functools.cache
+def processor() -> str:
+    """Model name of the processor."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def environment() -> dict[str, Any]:
+    """Code, versions and machine of this process."""
+    head, dirty = commit()
+    return {
+        "package": shooting.__version__,
+        "commit": head,
+        "dirty": dirty,
+        "source": source_hash(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "platform": f"{platform.system()} {platform.machine()}",
+        "processor": processor(),
+        "device": str(torch.get_default_device()),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def peak_memory() -> float:
+    """Largest memory of this process so far, in megabytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / 2**20 if sys.platform == "darwin" else peak / 2**10, 1)

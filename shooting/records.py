@@ -1,0 +1,382 @@
+"""Records: what each training left behind, checked whenever it is read.
+
+``compute(REGRESSION, config)`` returns the record of a config and trains only if there is none;
+``load("regression", config)`` never trains. A record is ``<id>.json`` (config, metrics,
+provenance, checksums) and ``<id>.npz`` (arrays), in ``book/records/<experiment>`` if committed,
+else in the state folder.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from shooting import provenance
+from shooting.checkpoints import FileCheckpoint
+from shooting.errors import NonFiniteError
+from shooting.experiments import EXPERIMENTS, PROFILES, Experiment, Outcome, check_profile
+from shooting.identity import NUMERICS, as_dict, from_dict, record_id
+from shooting.record_files import (
+    ADVICE,
+    Document,
+    numbers,
+    publish,
+    read_arrays,
+    read_document,
+    write,
+)
+from shooting.storage import (
+    CorruptFileError,
+    is_locked,
+    lock,
+    records_folder,
+    set_aside,
+    state_folder,
+)
+
+UNMEASURED = -2  # "failed step" of a run that trained, but whose final numbers are not finite
+
+
+@dataclass(frozen=True)
+class Record:
+    """One ensemble, trained.
+
+    Attributes:
+        experiment: Name of the experiment.
+        id: Hash of experiment, config and `NUMERICS`.
+        config: Settings.
+        metrics: Final numbers by name, one per run; NaN where a run failed.
+        arrays: What figures draw; ``history`` is the loss of each epoch, ``(epochs, runs)``.
+        early: Losses of the first 50 steps, ``(steps, runs)``.
+        facts: Numbers of the whole ensemble.
+        failed_at: Optimiser step at which a run met NaN or infinity, -1 if it never did.
+        provenance: Code, versions, machine, route, cost.
+        path: The JSON file.
+    """
+
+    experiment: str
+    id: str
+    config: Any
+    metrics: dict[str, np.ndarray]
+    arrays: dict[str, np.ndarray]
+    early: np.ndarray
+    facts: dict[str, float]
+    failed_at: np.ndarray
+    provenance: dict[str, Any]
+    path: Path
+
+    @property
+    def failed(self) -> np.ndarray:
+        """Which runs failed, ``(runs,)``."""
+        found: np.ndarray = self.failed_at != -1
+        return found
+
+    @property
+    def command(self) -> str:
+        """The command that makes this record."""
+        return f"python -m shooting run --experiment {self.experiment} --ids {self.id}"
+
+
+# --- reading -------------------------------------------------------------------------------
+
+
+def folders() -> tuple[Path, Path]:
+    """Where records are looked for: the committed ones, then the local ones."""
+    return records_folder(), state_folder() / "records"
+
+
+def load(experiment: str | Experiment, config: Any) -> Record | None:
+    """The record of a config, if there is one.
+
+    Args:
+        experiment: The experiment or its name.
+        config: Its config.
+
+    Returns:
+        The record, checked; None if nothing was recorded.
+
+    Raises:
+        CorruptFileError: If the files are not what was written.
+    """
+    name = experiment if isinstance(experiment, str) else experiment.name
+    for folder in folders():
+        path = folder / name / f"{record_id(name, config)}.json"
+        if path.exists():
+            return read(path, config)
+    return None
+
+
+def load_all(experiment: str | Experiment, profile: str) -> list[Record]:
+    """The records that exist of a profile's grid, in its order."""
+    known = EXPERIMENTS[experiment] if isinstance(experiment, str) else experiment
+    found = [load(known, config) for config in known.grid(profile)]
+    return [record for record in found if record is not None]
+
+
+def gather(experiment: str | Experiment, profile: str) -> list[Record]:
+    """The records of the paper's grid, for a notebook.
+
+    Args:
+        experiment: The experiment or its name.
+        profile: ``quick`` reads what is recorded; ``paper`` computes what is missing (everything,
+            if the environment variable ``FRESH`` is set).
+
+    Returns:
+        The records that exist, in the grid's order.
+    """
+    known = EXPERIMENTS[experiment] if isinstance(experiment, str) else experiment
+    if check_profile(profile) == "paper":
+        fresh = bool(os.environ.get("FRESH"))
+        for config in known.grid("paper"):
+            compute(known, config, fresh=fresh)
+    return load_all(known, "paper")
+
+
+def read(path: Path, config: Any) -> Record:
+    """Read and check one record.
+
+    Args:
+        path: Its JSON file.
+        config: The config it should hold.
+
+    Returns:
+        The record.
+
+    Raises:
+        CorruptFileError: If anything differs from what was written.
+    """
+    document = read_document(path)
+    name = document["experiment"]
+    own = record_id(name, config, document["numerics"])
+    if path.stem != own or from_dict(type(config), document["config"]) != config:
+        raise CorruptFileError(f"expected the config of {own} in {path}, got another; {ADVICE}")
+    return Record(
+        experiment=name,
+        id=document["id"],
+        config=config,
+        metrics={k: _floats(v) for k, v in document["metrics"].items()},
+        arrays=read_arrays(path.with_suffix(".npz"), document["arrays"]),
+        early=_floats(document["early"]),
+        facts=document["facts"],
+        failed_at=np.array(document["failed_at"], dtype=np.int64),
+        provenance=document["provenance"],
+        path=path,
+    )
+
+
+def _floats(values: Any) -> np.ndarray:
+    return np.array(values, dtype=np.float64)  # null becomes NaN
+
+
+# --- computing -----------------------------------------------------------------------------
+
+
+def compute(
+    experiment: Experiment,
+    config: Any,
+    *,
+    fresh: bool = False,
+    out: Path | None = None,
+    wait: bool = True,
+    seconds: float = 20.0,
+) -> Record:
+    """The record of a config, trained if need be; a training that was killed continues.
+
+    Args:
+        experiment: The experiment.
+        config: Its config.
+        fresh: Train from scratch even if there is a record or a checkpoint.
+        out: Folder for the record; by default the local records of the state folder.
+        wait: Wait while another process trains the same config, or raise.
+        seconds: Time between checkpoints; 0 saves after every epoch.
+
+    Returns:
+        The record. A corrupt one is set aside and trained again.
+
+    Raises:
+        BusyError: If another process is at it and `wait` is false.
+    """
+    target = (out or folders()[1]) / experiment.name / f"{record_id(experiment.name, config)}.json"
+    with lock(lock_path(experiment, config), wait=wait):
+        found = None if fresh else _sound(experiment, config, target)
+        if found is None:
+            checkpoint = _checkpoint(experiment, config, seconds)
+            if fresh:
+                checkpoint.discard()
+            write(target, *_train(experiment, config, checkpoint))
+            checkpoint.discard()
+        elif out is not None and found != target:
+            publish(found, target)
+        else:
+            target = found
+        return read(target, config)
+
+
+def recompute(experiment: Experiment, config: Any, folder: Path) -> Record:
+    """Train from scratch into a folder, without a look at records and checkpoints.
+
+    Args:
+        experiment: The experiment.
+        config: Its config.
+        folder: Where record and checkpoint go.
+
+    Returns:
+        The record.
+    """
+    path = folder / f"{record_id(experiment.name, config)}.json"
+    write(path, *_train(experiment, config, FileCheckpoint(path.with_suffix(".safetensors"))))
+    return read(path, config)
+
+
+def lock_path(experiment: Experiment, config: Any) -> Path:
+    """The lock of a training, held while it runs."""
+    name = f"{record_id(experiment.name, config)}.lock"
+    return state_folder() / "checkpoints" / experiment.name / name
+
+
+def is_running(experiment: Experiment, config: Any) -> bool:
+    """Whether some process on this machine trains a config right now."""
+    return is_locked(lock_path(experiment, config))
+
+
+def _checkpoint(experiment: Experiment, config: Any, seconds: float) -> FileCheckpoint:
+    path = lock_path(experiment, config).with_suffix(".safetensors")
+    owner = f"{path.stem} {provenance.source_hash()}"
+    return FileCheckpoint(path, owner=owner, seconds=seconds)
+
+
+def _sound(experiment: Experiment, config: Any, target: Path) -> Path | None:
+    """The first place with an intact record; corrupt ones are set aside."""
+    places = [target, *(f / experiment.name / target.name for f in folders())]
+    for path in places:
+        try:
+            if path.exists():
+                return read(path, config).path
+        except CorruptFileError as error:
+            set_aside(path, str(error))
+            set_aside(path.with_suffix(".npz"), str(error))
+    return None
+
+
+@contextmanager
+def float32() -> Iterator[None]:
+    """Experiments train in float32, whatever the notebook around them has chosen."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _train(
+    experiment: Experiment, config: Any, checkpoint: FileCheckpoint
+) -> tuple[Document, dict[str, np.ndarray]]:
+    started = datetime.now(UTC)
+    about = provenance.environment()
+    try:
+        with float32():
+            content, arrays, route = _content(experiment.train(config, checkpoint))
+    except NonFiniteError as error:  # every run failed: nothing to measure, but a result
+        content, arrays, route = _nothing(error.steps), {}, None
+    steps = content["failed_at"]
+    about |= {
+        "route": route,
+        "wall_seconds": round(checkpoint.elapsed, 2),
+        "resumed": checkpoint.resumed,
+        "peak_memory_mb": provenance.peak_memory(),
+        "started": started.isoformat(timespec="seconds"),
+        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+        "status": "done" if all(s == -1 for s in steps) else f"failed: {_count(steps)} runs",
+    }
+    name, entries = experiment.name, as_dict(config)
+    document = {"experiment": name, "id": record_id(name, config), "numerics": NUMERICS}
+    return {**document, "config": entries, **content, "provenance": about}, arrays
+
+
+def _count(steps: Sequence[int]) -> str:
+    return f"{sum(s != -1 for s in steps)} of {len(steps)}"
+
+
+def _content(outcome: Outcome) -> tuple[Document, dict[str, np.ndarray], str]:
+    fit = outcome.fit
+    failed = fit.failed.reshape(-1).cpu().numpy()
+    metrics = {k: np.array(v, dtype=np.float64) for k, v in outcome.metrics.items()}
+    for values in metrics.values():
+        failed = np.where((failed == -1) & ~np.isfinite(values), UNMEASURED, failed)
+    history = fit.history.reshape(len(fit.history), -1).cpu().numpy()
+    early = fit.early.reshape(len(fit.early), -1).cpu().numpy()
+    content = {
+        "metrics": {k: numbers(np.where(failed == -1, v, np.nan)) for k, v in metrics.items()},
+        "facts": outcome.facts,
+        "failed_at": [int(step) for step in failed],
+        "history": {
+            "epochs": len(history),
+            "first": numbers(history[0]),
+            "last": numbers(history[-1]),
+        },
+        "early": [numbers(row) for row in early],
+    }
+    return content, {**outcome.arrays, "history": history}, outcome.route
+
+
+def _nothing(steps: Sequence[int]) -> Document:
+    history = {"epochs": 0, "first": [], "last": []}
+    return {
+        "metrics": {},
+        "facts": {},
+        "failed_at": list(steps),
+        "history": history,
+        "early": [],
+    }
+
+
+# --- housekeeping --------------------------------------------------------------------------
+
+
+def stale(experiment: str | Experiment | None = None, folder: Path | None = None) -> list[Path]:
+    """Committed records that no grid asks for: made with other configs or other numerics.
+
+    Args:
+        experiment: One experiment; all by default.
+        folder: Where to look; the committed records by default.
+
+    Returns:
+        Their JSON files.
+    """
+    place = folder or records_folder()
+    if experiment is None:
+        return [path for known in EXPERIMENTS.values() for path in stale(known, folder)]
+    known = EXPERIMENTS[experiment] if isinstance(experiment, str) else experiment
+    wanted = {record_id(known.name, c) for profile in PROFILES for c in known.grid(profile)}
+    return [p for p in sorted((place / known.name).glob("*.json")) if p.stem not in wanted]
+
+
+def config_of(experiment: Experiment, document: Document) -> Any:
+    """The config of a record that was found by its file."""
+    return from_dict(experiment.config, document["config"])
+
+
+STATES = ("done", "failed", "running", "started", "missing", "corrupt")
+
+
+def state_of(experiment: Experiment, config: Any) -> str:
+    """One of `STATES`: ``failed`` if some run met NaN, ``started`` if only a checkpoint is left."""
+    try:
+        record = load(experiment, config)
+    except CorruptFileError:
+        return "corrupt"
+    if record is not None:
+        return "failed" if record.failed.any() else "done"
+    if is_running(experiment, config):
+        return "running"
+    started = lock_path(experiment, config).with_suffix(".safetensors").exists()
+    return "started" if started else "missing"

@@ -1,0 +1,121 @@
+"""Files that survive being killed: folders, atomic writes, locks, setting aside."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+PACKAGE = Path(__file__).resolve().parent
+LITTER_SECONDS = 3600.0  # a temporary file this old was left by a process that was killed
+
+
+class CorruptFileError(ValueError):
+    """A record or checkpoint is not what was written."""
+
+
+class BusyError(RuntimeError):
+    """Another process works on the same run."""
+
+
+def state_folder() -> Path:
+    """Checkpoints and local records: ``$SHOOTING_STATE``, or the user's cache folder."""
+    if chosen := os.environ.get("SHOOTING_STATE"):
+        return Path(chosen)
+    home = Path.home()
+    if sys.platform == "darwin":
+        cache = home / "Library" / "Caches"
+    else:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
+    return cache / "shooting" / "state"
+
+
+def records_folder() -> Path:
+    """Committed records: ``$SHOOTING_RECORDS``, or ``book/records`` beside the package."""
+    chosen = os.environ.get("SHOOTING_RECORDS")
+    return Path(chosen) if chosen else PACKAGE.parent / "book" / "records"
+
+
+def atomic_write(path: Path, data: bytes) -> None:
+    """Write a file that is either whole or absent, also when the process or machine dies.
+
+    Args:
+        path: Target; its folder is made if need be.
+        data: Content.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # beside the target: a rename across file systems would not be atomic
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    _sync_folder(path.parent)
+    for left in path.parent.glob(f".{path.name}.*.tmp"):
+        with suppress(FileNotFoundError):  # its writer has just finished
+            if time.time() - left.stat().st_mtime > LITTER_SECONDS:
+                left.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def set_aside(path: Path, why: str) -> None:
+    """Rename a file that must not be used, and say so.
+
+    Args:
+        path: The file; nothing happens if it is absent.
+        why: Shown in the log.
+    """
+    if path.exists():
+        kept = path.with_name(f"{path.name}.corrupt-{time.time_ns()}")
+        path.rename(kept)
+        logger.warning("%s is set aside as %s: %s", path, kept.name, why)
+
+
+@contextmanager
+def lock(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold a lock that the system drops when the process ends, however it ends.
+
+    Args:
+        path: Lock file; it stays behind, empty.
+        wait: Wait for another holder, or raise at once.
+
+    Raises:
+        BusyError: If another process holds the lock and `wait` is false.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError as error:
+            raise BusyError(
+                f"expected {path.stem} to be free, but another process works on it; wait for "
+                "it, or look at python -m shooting status"
+            ) from error
+        yield
+
+
+def is_locked(path: Path) -> bool:
+    """Whether some process holds a lock (a shared request, so that probes do not disturb)."""
+    if not path.exists():
+        return False
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

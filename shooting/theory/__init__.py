@@ -1,0 +1,1 @@
+"""Functions behind the theory chapters: one equation, one function."""

@@ -1,0 +1,49 @@
+"""How much a flow of given energy can stretch."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from shooting.fields import Field
+from shooting.flow import Solver, shoot
+
+
+def largest_stretch(
+    field: Field, q: Tensor, p: Tensor, z: Tensor, *, horizon: float = 1.0
+) -> float:
+    """Largest operator norm of D phi_T over the points z: a lower bound of Lip(phi_T).
+
+    Args:
+        field: The vector field.
+        q: Particle states ``(K, S)``.
+        p: Particle costates ``(K, S)``.
+        z: Points ``(n, S)``.
+        horizon: The depth T.
+    """
+    solver = Solver("classical", step=0.02, form="kernel", route="autograd")
+    leaf = z.detach().clone().requires_grad_()
+    end = shoot(field, q, p, leaf, [0.0, horizon], solver=solver).z[-1]
+    rows = [
+        torch.autograd.grad(end[:, k].sum(), leaf, retain_graph=True)[0] for k in range(field.size)
+    ]
+    return float(torch.linalg.matrix_norm(torch.stack(rows, dim=1), 2).max())
+
+
+def stretch_bound(
+    field: Field, energy: float, *, horizon: float = 1.0, slope: float = 1.0, factor: float = 2.0
+) -> float:
+    """Bound exp(T c sqrt(2 H)) with c = max(1, Lip sigma) / sqrt(smallest weight).
+
+    Args:
+        field: A field with scalar weights.
+        energy: The Hamiltonian H.
+        horizon: The depth T.
+        slope: Lipschitz constant of sigma.
+        factor: The 2 in front of H; another value gives a wrong bound, a control.
+    """
+    least = min(float(t.weight) for t in field.terms if t.of is not None)
+    c = max(1.0, slope) / math.sqrt(least)
+    return math.exp(horizon * c * math.sqrt(factor * energy))

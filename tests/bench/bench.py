@@ -1,0 +1,304 @@
+"""How fast, and why: every rung in one process, interleaved, written to book/records/bench.json.
+
+Times are medians with quartiles, in milliseconds, of whole training steps. With one thread the
+processor time of the process is compared, which does not count the time that other programs take;
+with two threads it has to be the wall clock. Nothing here is asserted about time.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
+os.environ.setdefault("NPROC", "1")  # what XLA takes for the number of processors
+
+import numpy as np
+import torch
+from rungs import Size, Step, ours, torch_rungs
+
+from shooting import provenance
+from shooting.experiments.models import MODELS
+
+RECORD = Path(__file__).resolve().parents[2] / "book" / "records" / "bench.json"
+Times = dict[str, dict[str, float]]
+
+
+def interleave(steps: Mapping[str, Callable[[], Any]], *, seconds: float) -> Times:
+    """Time every step in turn, again and again, until about `seconds` are used up.
+
+    Args:
+        steps: What to time, by name. Each is called twice before, to warm up.
+        seconds: For all together; every step is timed at least three times.
+
+    Returns:
+        Median and quartiles of wall clock and processor time of one call, and number of turns.
+    """
+    first = {}
+    for name, step in steps.items():
+        step()
+        start = time.perf_counter()
+        step()
+        first[name] = time.perf_counter() - start
+    # a training does the same step again and again: a tenth of a second of each, caches warm
+    calls = {name: max(1, round(0.1 / t)) for name, t in first.items()}
+    turns = max(3, min(60, int(seconds / sum(calls[n] * first[n] for n in steps))))
+    seen: dict[str, list[tuple[float, float]]] = {name: [] for name in steps}
+    for _ in range(turns):
+        for name, step in steps.items():
+            wall, cpu = time.perf_counter(), time.process_time()
+            for _ in range(calls[name]):
+                step()
+            spent = time.perf_counter() - wall, time.process_time() - cpu
+            seen[name].append((1e3 * spent[0] / calls[name], 1e3 * spent[1] / calls[name]))
+    return {name: _summary(np.array(pairs)) for name, pairs in seen.items()}
+
+
+def _summary(pairs: np.ndarray) -> dict[str, float]:
+    low, middle, high = np.quantile(pairs, [0.25, 0.5, 0.75], axis=0)
+    return {
+        "wall": middle[0], "wall_low": low[0], "wall_high": high[0],
+        "cpu": middle[1], "cpu_low": low[1], "cpu_high": high[1],
+        "turns": len(pairs),
+    }  # fmt: skip
+
+
+def check_equal(rungs: Mapping[str, Step], *, inexact: tuple[str, ...] = ()) -> float:
+    """All rungs do the same step: largest relative difference of loss and gradient.
+
+    Args:
+        rungs: Compared with the last of them.
+        inexact: Rungs with another Runge-Kutta method: its stages meet the kinks of ReLU at other
+            places, which moves the gradient by percents, so that only the loss is compared closely.
+    """
+    found = {name: (np.asarray(rung()), rung.gradient()) for name, rung in rungs.items()}
+    loss, grad = found[list(rungs)[-1]]
+    worst = 0.0
+    for name, (other_loss, other_grad) in found.items():
+        gaps = [_relative(other_loss, loss)]
+        gaps += [_relative(np.asarray(other_grad[k]), np.asarray(g)) for k, g in grad.items()]
+        # single precision, sums in another order
+        assert gaps[0] <= 1e-4, (name, gaps)
+        assert max(gaps) <= (0.1 if name in inexact else 1e-4), (name, gaps)
+        worst = max(worst, 0.0 if name in inexact else max(gaps))
+    return worst
+
+
+def _relative(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.linalg.norm(a - b) / np.linalg.norm(b))
+
+
+# --- what is measured ----------------------------------------------------------------------------
+
+
+def ladder(alpha: int, runs: int) -> dict[str, Any]:
+    """All rungs at one size, and the relative difference of their gradients."""
+    from jax_rungs import jax_rungs
+
+    size = Size(alpha=alpha, runs=runs)
+    rungs = {**jax_rungs(size), **torch_rungs(size)}
+    difference = check_equal(rungs, inexact=("diffrax Tsit5",))
+    return {
+        "alpha": alpha,
+        "runs": runs,
+        "difference": difference,
+        "times": interleave(rungs, seconds=22),
+    }
+
+
+def threads() -> list[dict[str, Any]]:
+    """`one_and_two_threads` in a process whose idle threads sleep instead of spinning.
+
+    Torch's OpenMP threads spin while they wait, which on a busy machine takes the other core from
+    whoever works there; the policy is read when the library is loaded, hence a process of its own.
+    """
+    command = [sys.executable, "-c", "import bench; bench.print_threads()"]
+    variables = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "2"}
+    here = Path(__file__).parent
+    done = subprocess.run(command, cwd=here, env=variables, stdout=subprocess.PIPE, check=True)
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
+def print_threads() -> None:
+    """What `threads` reads."""
+    print(json.dumps([one_and_two_threads(alpha) for alpha in (16, 128)]))
+
+
+def one_and_two_threads(alpha: int) -> dict[str, Any]:
+    """The native step with one and with two threads, taking turns."""
+    step = ours(Size(alpha=alpha), route="native")
+
+    def with_threads(count: int) -> Callable[[], Any]:
+        def call() -> None:
+            torch.set_num_threads(count)
+            step()
+
+        return call
+
+    times = interleave({str(n): with_threads(n) for n in (1, 2)}, seconds=8)
+    torch.set_num_threads(1)
+    return {"alpha": alpha, "runs": 20, "times": times}
+
+
+def cost(name: str, values: tuple[int, ...], **others: int) -> dict[str, Any]:
+    """Cost of a step of the native and the adjoint route against one size."""
+    steps = {
+        f"{route} {value}": ours(Size(**{**others, name: value}), route=route)
+        for value in values
+        for route in ("adjoint", "native")
+    }
+    return {"name": name, "others": others, "times": interleave(steps, seconds=9)}
+
+
+def crossover() -> dict[str, Any]:
+    """Theta-form against kernel form, both by autograd, as the state grows; and by flop count."""
+    alphas = (1, 2, 4, 8, 16, 32, 64)
+    steps = {
+        f"{form} {a}": ours(Size(alpha=a), route="autograd", form=form)
+        for a in alphas
+        for form in ("theta", "kernel")
+    }
+    from shooting import UpDown
+    from shooting.fields import flops
+
+    counted = {a: flops(UpDown(1, a), 15, 50) for a in alphas}
+    return {"flops": counted, "times": interleave(steps, seconds=20)}
+
+
+def balls() -> dict[str, Any]:
+    """One step at the size of the bouncing balls: alpha = 20, d = 50, K = 100, 38 steps."""
+    size = Size(alpha=20, dim=50, particles=100, batch=25, steps=38, runs=1)
+    rungs = {
+        "θ-form, autograd": ours(size, route="autograd", form="theta"),
+        "kernel form, autograd": ours(size, route="autograd", form="kernel"),
+        "discrete adjoint": ours(size, route="adjoint"),
+        "native": ours(size, route="native"),
+    }
+    return {"times": interleave(rungs, seconds=1)}
+
+
+def peak() -> dict[str, Any]:
+    """The machine's matrix product, one thread, single precision; and what the solve reaches."""
+    a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
+    out = torch.empty(1024, 1024)
+    steps: dict[str, Callable[[], Any]] = {"product": lambda: torch.mm(a, b, out=out)}
+    work = {"product": 2 * 1024**3}
+    for alpha in (16, 128):
+        for runs in (1, 20):
+            size = Size(alpha=alpha, runs=runs)
+            n, k = size.batch + size.particles, size.particles
+            # per right-hand side, forward and back: products with a side of alpha d or d
+            flops = (alpha + 1) * size.dim * (12 * n * k + 10 * k**2) * 4 * size.steps
+            steps[f"{alpha}, {runs}"] = ours(size, route="native")
+            work[f"{alpha}, {runs}"] = flops * runs
+    times = interleave(steps, seconds=12)
+    return {n: {"gflops": work[n] / t["cpu"] / 1e6, **t} for n, t in times.items()}
+
+
+def sweep() -> dict[str, Any]:
+    """A step of each of the 16 ensembles of ten runs of the 1-D regression, native."""
+    steps = {
+        f"{model} {alpha}": ours(Size(alpha=alpha, runs=10, model=model), route="native")
+        for model in MODELS
+        for alpha in (16, 32, 64, 128)
+    }
+    times = interleave(steps, seconds=20)
+    steps_each, functions = 500 * 10, 2
+    total = functions * steps_each * sum(t["cpu"] for t in times.values()) / 1e3
+    return {"times": times, "steps": steps_each, "functions": functions, "seconds": total}
+
+
+def memory() -> dict[str, float]:
+    """Megabytes that one step keeps for its backward pass, at alpha = 128 and 20 runs."""
+    size, found = Size(alpha=128), {}
+    for route, form in (
+        ("autograd", "theta"),
+        ("autograd", "kernel"),
+        ("adjoint", "auto"),
+        ("native", "auto"),
+    ):
+        kept: dict[int, int] = {}
+
+        def keep(t: torch.Tensor, kept: dict[int, int] = kept) -> torch.Tensor:
+            kept[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
+            return t
+
+        step = ours(size, route=route, form=form)
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+            step()
+        found[f"{route}, {form}"] = sum(kept.values()) / 1e6
+    return found
+
+
+def main() -> dict[str, Any]:
+    """Measure everything and write the record."""
+    torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float32)
+    begun = time.perf_counter()
+    import diffrax
+    import jax
+    import torchdiffeq
+
+    record = {
+        "provenance": {
+            **provenance.environment(),
+            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes"),
+            "jax": jax.__version__,
+            "diffrax": diffrax.__version__,
+            "torchdiffeq": torchdiffeq.__version__,
+            "load": os.getloadavg()[0],  # other programs running at the start
+        },
+        "ladder": [ladder(alpha, runs) for alpha in (16, 128) for runs in (1, 20)],
+        "threads": threads(),
+        "cost": [
+            cost("runs", (1, 2, 5, 10, 20, 40), alpha=32),
+            cost("alpha", (4, 16, 64, 256), runs=10),
+            cost("particles", (5, 15, 25, 50, 100), alpha=64, runs=5),
+            cost("steps", (5, 10, 20, 40), alpha=64, runs=5),
+        ],
+        "crossover": crossover(),
+        "balls": balls(),
+        "peak": peak(),
+        "sweep": sweep(),
+        "memory": memory(),
+    }
+    record["provenance"]["load_end"] = os.getloadavg()[0]
+    record["provenance"]["seconds"] = time.perf_counter() - begun
+    RECORD.parent.mkdir(parents=True, exist_ok=True)
+    RECORD.write_text(json.dumps(_rounded(record), indent=1, ensure_ascii=False) + "\n")
+    return record
+
+
+def _rounded(value: Any) -> Any:
+    """Four significant digits, so that the record is readable."""
+    if isinstance(value, Mapping):
+        return {str(k): _rounded(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_rounded(v) for v in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+def ratios(record: Mapping[str, Any]) -> dict[str, float]:
+    """What the record says, as factors over one run of torchdiffeq with explicit equations."""
+    by_size = {(e["alpha"], e["runs"]): e["times"] for e in record["ladder"]}
+    found = {}
+    for alpha in (16, 128):
+        base = by_size[alpha, 1]["torchdiffeq, explicit equations"]["cpu"]
+        for name, t in by_size[alpha, 20].items():
+            found[f"α = {alpha}: {name}"] = base / (t["cpu"] / 20)
+    for e in record["threads"]:
+        found[f"α = {e['alpha']}: two threads over one"] = (
+            e["times"]["1"]["wall"] / e["times"]["2"]["wall"]
+        )
+    times = record["balls"]["times"]
+    for name, t in times.items():
+        found[f"balls: {name} over θ-form"] = times["θ-form, autograd"]["cpu"] / t["cpu"]
+    return found

@@ -1,0 +1,134 @@
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from shooting.claims import circles, load_claims, spiral
+from shooting.data.spiral import trajectory
+from shooting.experiments.circles import CirclesConfig, grid
+from shooting.experiments.spiral import SpiralConfig
+
+ORDER = ("dynamic_particles", "static_particles", "static_direct", "dynamic_direct")
+
+
+def pretend(monkeypatch, module, metrics):
+    """Records whose metrics are a function of the config."""
+
+    def load(experiment, config):
+        return SimpleNamespace(id="test", config=config, metrics=metrics(config))
+
+    monkeypatch.setattr(module.records, "load", load)
+
+
+def spread(level, runs=10):
+    return level * (1 + 0.01 * np.arange(runs))
+
+
+@pytest.mark.parametrize(("sign", "status"), [(1, "reproduced"), (-1, "not reproduced")])
+def test_complexity_of_the_spiral(monkeypatch, sign, status):
+    pretend(
+        monkeypatch,
+        spiral,
+        lambda c: {"complexity": spread(10.0 + 5 * sign * ORDER.index(c.model))},
+    )
+    assert spiral.complexity_paper().status == status
+
+
+@pytest.mark.parametrize(("ratio", "status"), [(1.02, "reproduced"), (1.3, "not reproduced")])
+def test_similar_loss_is_within_a_tenth(monkeypatch, ratio, status):
+    def metrics(c):
+        return {"short_loss": np.full(10, ratio if c.model == "dynamic_particles" else 1.0)}
+
+    pretend(monkeypatch, spiral, metrics)
+    assert spiral.short_loss_released().status == status
+
+
+def test_protocols_are_kept_apart(monkeypatch):
+    good = {"paper": 1.0, "released": 9.0}
+    pretend(
+        monkeypatch,
+        spiral,
+        lambda c: {
+            "long_loss": np.full(10, good[c.protocol] if c.model == "dynamic_particles" else 3.0)
+        },
+    )
+    assert spiral.long_loss_paper().status == "reproduced"
+    assert spiral.long_loss_released().status == "not reproduced"
+
+
+@pytest.mark.parametrize(("mse", "status"), [(0.05, "reproduced"), (0.5, "not reproduced")])
+def test_prediction_of_the_spiral(monkeypatch, mse, status):
+    pretend(monkeypatch, spiral, lambda c: {"long_mse": np.full(10, mse)})
+    assert spiral.pasting_predicts_paper().status == status
+
+
+def test_standing_still_leaves_what_the_bar_says():
+    # half a unit of the third digit given
+    assert float((trajectory() ** 2).mean()) == pytest.approx(spiral.STILL, abs=5e-4)
+
+
+def solved(threshold):
+    """Runs that fit wherever the weight reaches a threshold that depends on alpha."""
+
+    def metrics(c):
+        fits = float(c.classification >= threshold[c.inflation])
+        return {"fits": np.full(50, fits), "complexity": spread(1 / c.inflation, 50)}
+
+    return metrics
+
+
+@pytest.mark.parametrize(
+    ("threshold", "status"),
+    [
+        ({5: 2.0, 10: 1.0, 20: 0.5}, "reproduced"),
+        ({5: 0.5, 10: 1.0, 20: 2.0}, "not reproduced"),
+        ({5: 2.0, 10: 1.0, 20: 1.0}, "partly"),
+    ],
+)
+def test_success_against_inflation(monkeypatch, threshold, status):
+    pretend(monkeypatch, circles, solved(threshold))
+    assert circles.success_grows_with_inflation().status == status
+    assert circles.always_fits_when_loud().status == "reproduced"
+    assert circles.simpler_flows().status == "reproduced"
+
+
+def test_a_failed_run_is_no_success(monkeypatch):
+    pretend(monkeypatch, circles, lambda c: {"fits": np.array([1.0] * 44 + [np.nan] * 6)})
+    assert circles.always_fits_when_loud().status == "not reproduced"
+
+
+def test_published_rates_are_looked_for_at_one_weight(monkeypatch):
+    hits = {5: 2, 10: 4, 20: 13}
+
+    def metrics(c, only=0.5):
+        count = hits[c.inflation] if c.classification == only else 50
+        return {"fits": np.arange(50) < count}
+
+    pretend(monkeypatch, circles, metrics)
+    assert circles.published_rates().status == "reproduced"
+    # at different weights each: no single weight shows all three
+    where = {5: 0.5, 10: 0.7, 20: 1.0}
+    pretend(monkeypatch, circles, lambda c: metrics(c, where[c.inflation]))
+    assert circles.published_rates().status == "partly"
+
+
+@pytest.mark.parametrize("module", ["spiral", "circles"])
+def test_every_claim_runs_without_records(monkeypatch, module):
+    monkeypatch.setattr(spiral.records, "load", lambda experiment, config: None)
+    mine = [c for c in load_claims() if c.test.startswith(f"{module}:")]
+    assert len(mine) == {"spiral": 8, "circles": 4}[module]
+    assert {c.verdict().status for c in mine} == {"not run"}
+
+
+def test_claims_ask_for_configs_of_the_grids():
+    from shooting.experiments.spiral import grid as spiral_grid
+
+    assert spiral._config("released", "dynamic_direct", 128) in set(spiral_grid("paper"))
+    assert replace(SpiralConfig.paper(), inflation=64) in set(spiral_grid("paper"))
+    wanted = {
+        CirclesConfig.paper(inflation=a, classification=w)
+        for a in circles.FACTORS
+        for w in circles.WEIGHTS
+    }
+    assert wanted <= set(grid("paper"))

@@ -1,0 +1,103 @@
+"""Small shared problems, distances, and the shape every refusal must have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from shooting import Affine, Field, Term, UpDown
+from shooting.hamiltonian import hamiltonian
+
+# Two closed forms of one number differ by rounding of sums over at most a few hundred products:
+# about 1e-14 relative to their size. The project promises 1e-12.
+EXACT = 1e-12
+
+
+def draw(seed: int, *shape: int, scale: float = 1.0) -> Tensor:
+    """Gaussian float64 entries that depend on the seed alone."""
+    g = torch.Generator().manual_seed(seed)
+    return scale * torch.randn(shape, generator=g, dtype=torch.float64)
+
+
+def spd(seed: int, n: int) -> Tensor:
+    """A well-conditioned symmetric positive definite matrix that is not diagonal."""
+    a = draw(seed, n, n)
+    return a @ a.T / n + torch.eye(n, dtype=torch.float64)
+
+
+def particles(
+    field: Field, count: int, *, runs: Sequence[int] = (), seed: int = 0, scale: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """Random states and costates ``(*runs, count, S)``."""
+    shape = (*runs, count, field.size)
+    return draw(2 * seed, *shape), draw(2 * seed + 1, *shape, scale=scale)
+
+
+FIELDS: dict[str, Callable[[int, int, str], Field]] = {
+    "updown": lambda d, alpha, sigma: UpDown(d, alpha, sigma=sigma, theta3_weight=10.0),
+    "updown-spd": lambda d, alpha, sigma: UpDown(
+        d, alpha, sigma=sigma, theta3_weight=spd(7, alpha * d)
+    ),
+    "affine": lambda d, alpha, sigma: Affine(d * alpha, sigma=sigma, weight=3.0, bias_weight=0.5),
+    "affine-spd": lambda d, alpha, sigma: Affine(
+        d * alpha, sigma=sigma, weight=spd(8, d * alpha), bias_weight=spd(9, d * alpha)
+    ),
+    # three slots, one never read and one never fed: nothing in the code may know UpDown
+    "custom": lambda d, alpha, sigma: Field(
+        {"x": d, "u": alpha, "w": 2},
+        [
+            Term("A", "x", "u", activated=True, weight=2.0),
+            Term("B", "u", "x", weight=spd(10, alpha)),
+            Term("C", "u", "x", activated=True),
+            Term("c", "w"),
+        ],
+        sigma=sigma,
+    ),
+}
+
+
+def gap(a: Tensor, b: Tensor) -> float:
+    """Largest difference, relative to the size of b where that exceeds 1."""
+    assert a.shape == b.shape, f"shapes differ: {tuple(a.shape)} and {tuple(b.shape)}"
+    a, b = a.detach(), b.detach()
+    return float((a - b).abs().max() / max(1.0, float(b.abs().max()))) if a.numel() else 0.0
+
+
+def control_gap(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
+    """Largest `gap` over the named controls."""
+    assert a.keys() == b.keys()
+    return max(gap(a[name], b[name]) for name in a)
+
+
+def drift(field: Field, q: Tensor, p: Tensor) -> float:
+    """Largest change of H along a path ``(times, K, S)``."""
+    h = hamiltonian(field, q, p)
+    return float((h - h[0]).abs().max())
+
+
+def fitted_order(errors: Sequence[float], steps: Sequence[int]) -> float:
+    """Slope of log error against log step length, by least squares."""
+    return -float(np.polyfit(np.log(np.asarray(steps)), np.log(np.asarray(errors)), 1)[0])
+
+
+@contextmanager
+def refused(*parts: str, error: type[Exception] = ValueError) -> Iterator[None]:
+    """Expect one sentence that says what was expected, what came and what to try.
+
+    Args:
+        *parts: Texts that the sentence must contain: the offending value, at least.
+        error: Its type.
+    """
+    with pytest.raises(error) as caught:
+        yield
+    text = str(caught.value)
+    assert re.fullmatch(r"expected .+, (got|but) .+; .+", text), text
+    assert "\n" not in text
+    for part in parts:
+        assert part in text, f"{part!r} is missing in: {text}"

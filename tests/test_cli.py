@@ -1,0 +1,149 @@
+"""The command line: run, verify, status, in words that a person and Snakemake can use."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from toy import TOY
+
+from shooting import record_files, records
+from shooting.__main__ import duration, main
+from shooting.experiments import EXPERIMENTS
+from shooting.identity import record_id
+
+TOY_RUN = ["run", "--experiment", "toy"]
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path, monkeypatch):
+    monkeypatch.setenv("SHOOTING_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("SHOOTING_RECORDS", str(tmp_path / "records"))
+    for name in list(EXPERIMENTS):
+        monkeypatch.delitem(EXPERIMENTS, name)
+    monkeypatch.setitem(EXPERIMENTS, "toy", TOY)
+    yield tmp_path
+    torch.set_num_threads(1)
+
+
+def ids(profile):
+    return [record_id("toy", c) for c in TOY.grid(profile)]
+
+
+def test_run_trains_what_is_missing_and_status_counts_it(capsys):
+    assert main([*TOY_RUN, "--only", "label=1"]) == 0
+    assert "done 1 of 1" in capsys.readouterr().out
+    assert main(["status"]) == 0
+    assert "toy (paper): done 1, missing 5" in capsys.readouterr().out
+    assert main(TOY_RUN) == 0
+    assert "done 6 of 6, 0 with failed runs, left 0" in capsys.readouterr().out
+    assert main(["status", "--experiment", "toy"]) == 0
+    assert "done 6, missing 0" in capsys.readouterr().out
+
+
+def test_run_takes_ids_of_any_profile_and_an_output_folder(folders):
+    wanted = [ids("paper")[3], ids("quick")[0]]
+    assert main([*TOY_RUN, "--ids", ",".join(wanted), "--out", str(folders / "out")]) == 0
+    assert {p.stem for p in (folders / "out" / "toy").glob("*.json")} == set(wanted)
+
+
+def test_the_command_of_a_record_makes_it():
+    record = records.compute(TOY, TOY.grid("quick")[0])
+    record.path.unlink()
+    assert main(record.command.split()[3:]) == 0
+    assert record.path.exists()
+
+
+@pytest.mark.parametrize(
+    "options", [["--ids", "0000"], ["--only", "label=77"], ["--only", "lable=1"]]
+)
+def test_what_does_not_exist_is_refused(options):
+    with pytest.raises(SystemExit, match="expected"):
+        main([*TOY_RUN, *options])
+
+
+def test_unknown_experiment_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        main(["run", "--experiment", "tyo"])
+    assert "toy" in capsys.readouterr().err
+
+
+def test_one_broken_config_does_not_stop_the_others(monkeypatch, capsys):
+    def train(config, checkpoint):
+        if config.label == 0:
+            raise RuntimeError("broken on purpose")
+        return TOY.train(config, checkpoint)
+
+    monkeypatch.setitem(EXPERIMENTS, "toy", dataclasses.replace(TOY, train=train))
+    assert main([*TOY_RUN, "--profile", "quick"]) == 1
+    said = capsys.readouterr()
+    assert "broken on purpose" in said.err
+    assert "done 1 of 2" in said.out
+    assert "1 ended by an error" in said.out
+
+
+def test_threads_are_set_and_recorded():
+    assert main([*TOY_RUN, "--profile", "quick", "--threads", "2"]) == 0
+    assert records.load(TOY, TOY.grid("quick")[0]).provenance["threads"] == 2
+
+
+def test_status_lists_one_line_per_config(capsys):
+    main(["status", "--profile", "quick", "--list"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines] == [["missing", i] for i in ids("quick")]
+
+
+def test_status_names_corrupt_and_stale_records(folders, capsys):
+    out = folders / "records"
+    main([*TOY_RUN, "--profile", "quick", "--out", str(out)])
+    (out / "toy" / "0123456789abcdef.json").write_text("{}")
+    (out / "toy" / f"{ids('quick')[0]}.json").write_text("{}")
+    capsys.readouterr()
+    main(["status", "--profile", "quick"])
+    said = capsys.readouterr().out
+    assert "done 1, missing 0, corrupt 1" in said
+    assert "stale: 0123456789abcdef.json" in said
+
+
+def test_verify_accepts_honest_records(folders, capsys):
+    main([*TOY_RUN, "--profile", "quick", "--out", str(folders / "records")])
+    assert main(["verify", "--sample", "all"]) == 0
+    assert "equal 2" in capsys.readouterr().out
+
+
+def test_verify_without_records_says_so(capsys):
+    assert main(["verify"]) == 0
+    assert "no committed records" in capsys.readouterr().out
+
+
+def test_verify_fails_with_both_numbers_and_the_rule(folders, capsys):
+    """A record whose checksums are right, but whose number this code does not compute."""
+    main([*TOY_RUN, "--profile", "quick", "--out", str(folders / "records")])
+    path = folders / "records" / "toy" / f"{ids('quick')[0]}.json"
+    document = json.loads(path.read_bytes())
+    document.pop("sha256")
+    true = document["metrics"]["loss"][0]
+    document["metrics"]["loss"][0] = 0.125
+    arrays = records.read(path, TOY.grid("quick")[0]).arrays
+    record_files.write(path, document, arrays)
+    assert main(["verify", "--sample", "all", "--seed", "3"]) == 1
+    said = capsys.readouterr().out
+    assert f"recorded 0.125, now {true!r}" in said
+    assert "rule: equal" in said
+    assert "differs 1" in said
+
+
+def test_duration_in_words():
+    assert duration(90) == "1.5 min"
+    assert duration(2 * 3600 + 5 * 60) == "2 h 05 min"
+
+
+def test_the_module_runs_and_explains_itself():
+    command = [sys.executable, "-W", "error", "-m", "shooting", "--help"]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    for word in ("run", "verify", "status"):
+        assert word in run.stdout

@@ -1,0 +1,280 @@
+"""The two verbs: every route gives the same path, and choosing a route is never silent."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from problems import EXACT, FIELDS, draw, fitted_order, gap, particles, refused
+from torch.autograd import gradcheck
+
+from shooting import Affine, DynamicParticles, Solver, UpDown, adjoint, carry, native, shoot
+from shooting.activations import Activation
+from shooting.flow import ROUTES
+from shooting.hamiltonian import autodiff_system, hamiltonian
+from shooting.solvers import TABLEAUS, make_grid, runge_kutta
+
+pytestmark = pytest.mark.usefixtures("float64")
+SMALL = UpDown(2, 3, sigma="tanh")
+
+
+def start(field, *, runs=(), count=3, rows=4, seed=0):
+    q, p = particles(field, count, runs=runs, seed=seed, scale=0.3)
+    return q, p, draw(seed + 77, *runs, rows, field.size)
+
+
+def control(field, *, runs=(), blocks=1, seed=0):
+    shapes = field.shapes.items()
+    return {k: draw(seed + i, *runs, blocks, *s, scale=0.5) for i, (k, s) in enumerate(shapes)}
+
+
+# --- the verbs -------------------------------------------------------------------------------
+
+
+def test_shoot_solves_the_autodiff_system():
+    """The reference: torchdiffeq on q' = dH/dp, p' = -dH/dq by autograd, and z along."""
+    q, p, z = start(SMALL)
+    path = shoot(SMALL, q, p, z, [0, 0.5, 1], solver=Solver(route="autograd", step=0.1))
+    system = autodiff_system(lambda q, p: hamiltonian(SMALL, q, p))
+
+    def rhs(t, s):
+        return *system(s[0], s[1]), SMALL.kernel_velocity(s[2], s[0], s[1])
+
+    wanted = runge_kutta(rhs, (q, p, z), make_grid([0, 0.5, 1], step=0.1), TABLEAUS["rk4"])
+    for found, parts in zip(path, zip(*wanted, strict=True), strict=True):
+        assert gap(found, torch.stack(parts, -3)) <= EXACT
+
+
+def test_adaptive_method_agrees_with_small_steps():
+    q, p, z = start(SMALL)
+    fine = shoot(SMALL, q, p, z, [0, 1], solver=Solver(step=0.01)).z
+    adaptive = shoot(SMALL, q, p, z, [0, 1], solver=Solver(method="dopri5", rtol=1e-9)).z
+    assert gap(adaptive, fine) < 1e-7  # the fourth power of the step, and rtol times condition
+
+
+def test_particles_ride_like_data():
+    """Data placed on the particles move with them."""
+    q, p, _ = start(SMALL)
+    path = shoot(SMALL, q, p, q, [0, 0.3, 1])
+    assert gap(path.z, path.q) <= EXACT
+
+
+def test_single_step_shapes_and_no_data():
+    q, p, z = start(SMALL, runs=(2, 2))
+    path = shoot(SMALL, q, p, z[..., :0, :], [0, 0.5, 1])
+    assert path.q.shape == (2, 2, 3, 3, SMALL.size)
+    assert path.z.shape == (2, 2, 3, 0, SMALL.size)
+    assert carry(SMALL, control(SMALL), z[0, 0, :0], [0, 1]).shape == (2, 0, SMALL.size)
+
+
+@pytest.mark.parametrize("route", ["autograd", "adjoint", "native"])
+def test_run_in_an_ensemble_equals_run_alone(route):
+    q, p, z = start(SMALL, runs=(3,))
+    solver = Solver(route=route)
+    together = shoot(SMALL, q, p, z, [0, 1], solver=solver)
+    alone = shoot(SMALL, q[1], p[1], z[1], [0, 1], solver=solver)
+    assert all(gap(a[1], b) <= EXACT for a, b in zip(together, alone, strict=True))
+    theta = control(SMALL, runs=(3,), blocks=2)
+    carried = carry(SMALL, theta, z, [0, 1], solver=solver)
+    one = carry(SMALL, {k: v[1] for k, v in theta.items()}, z[1], [0, 1], solver=solver)
+    assert gap(carried[1], one) <= EXACT
+
+
+# --- all routes, all forms -------------------------------------------------------------------
+
+
+@settings(max_examples=40)
+@given(
+    kind=st.sampled_from([k for k in sorted(FIELDS) if "spd" not in k and k != "custom"]),
+    sigma=st.sampled_from(["relu", "tanh", "softplus", "identity"]),
+    method=st.sampled_from(sorted(TABLEAUS)),
+    route=st.sampled_from(["adjoint", "native", "torchdiffeq"]),
+    d=st.integers(1, 3),
+    alpha=st.integers(1, 6),
+    count=st.integers(1, 18),
+    rows=st.integers(1, 20),
+    runs=st.sampled_from([(), (1,), (3,), (2, 2)]),
+    seed=st.integers(0, 10**6),
+)
+def test_routes_agree(kind, sigma, method, route, d, alpha, count, rows, runs, seed):
+    if route == "torchdiffeq" and method == "classical":
+        return  # torchdiffeq has no such method
+    field = FIELDS[kind](d, alpha, sigma)
+    q, p, z = start(field, runs=runs, count=count, rows=rows, seed=seed)
+    p, times = p / count, [0, 0.3, 0.5, 1]
+    found = shoot(field, q, p, z, times, solver=Solver(method, 0.25, route=route))
+    for form in ("theta", "kernel"):
+        solver = Solver(method, 0.25, route="autograd", form=form)
+        wanted = shoot(field, q, p, z, times, solver=solver)
+        assert all(gap(a, b) <= EXACT for a, b in zip(found, wanted, strict=True))
+    theta = control(field, runs=runs, blocks=2, seed=seed)
+    found = carry(field, theta, z, times, solver=Solver(method, 0.25, route=route))
+    wanted = carry(field, theta, z, times, solver=Solver(method, 0.25, route="autograd"))
+    assert gap(found, wanted) <= EXACT
+
+
+@pytest.mark.parametrize("route", ["autograd", "adjoint", "native", "torchdiffeq"])
+def test_gradcheck(route):
+    solver, field = Solver(step=0.5, route=route), UpDown(1, 2, sigma="tanh")
+    q, p, z = (t.requires_grad_() for t in start(field, runs=(2,), count=2, rows=1))
+    assert gradcheck(lambda *s: tuple(shoot(field, *s, [0, 0.5, 1], solver=solver)), (q, p, z))
+    theta = control(field, runs=(2,), blocks=2)
+    names = list(theta)
+
+    def carried(z, *values):
+        return carry(field, dict(zip(names, values, strict=True)), z, [0, 0.3, 1], solver=solver)
+
+    assert gradcheck(carried, (z, *(v.requires_grad_() for v in theta.values())))
+
+
+# --- block ends ------------------------------------------------------------------------------
+
+
+def block_end_errors(solve):
+    """Errors at t = 1 against a fine solve, for steps 1/10, 1/20, 1/40 and 5 blocks."""
+    field = UpDown(1, 8, sigma="tanh")
+    theta, z = control(field, blocks=5), draw(5, 6, field.size)
+    theta = {k: 2 * v for k, v in theta.items()}
+    exact = carry(field, theta, z, [0, 1], solver=Solver(step=1 / 640))[-1]
+    return [gap(solve(field, theta, z, 1 / n), exact) for n in (10, 20, 40)]
+
+
+def test_order_survives_block_ends():
+    errors = block_end_errors(
+        lambda f, th, z, h: carry(f, th, z, [0, 1], solver=Solver(step=h))[-1]
+    )
+    assert fitted_order(errors, [10, 20, 40]) > 3.7  # order 4, met from step 0.1 on
+
+
+def test_looking_the_block_up_by_time_loses_the_order():
+    """Control: floor(t / length) gives the last stage of a block the next block's control."""
+
+    def by_time(field, theta, z, h):
+        def rhs(t, state):
+            b = min(4, int(5 * t + 1e-9))
+            return (field.velocity(state[0], {k: v[b] for k, v in theta.items()}),)
+
+        return runge_kutta(rhs, (z,), make_grid([0, 1], step=h), TABLEAUS["rk4"])[-1][0]
+
+    errors = block_end_errors(by_time)
+    assert errors[0] > 1e-2  # the jump of the control times h / 8, at each of four block ends
+    assert fitted_order(errors, [10, 20, 40]) < 1.3
+
+
+# --- choosing a route ------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def _no_wish(monkeypatch):
+    monkeypatch.delenv("SHOOTING_ROUTE", raising=False)
+
+
+def test_auto_takes_the_fastest_that_applies(monkeypatch):
+    q, p, z = start(SMALL)
+    learned = q.clone().requires_grad_()
+    auto = Solver()
+    assert auto.active_route(SMALL, q, p, z) == auto.active_route() == "native"
+    monkeypatch.setattr(native, "library_error", lambda dtype=None: "no compiler; get one")
+    assert auto.active_route(SMALL, learned, p, z) == auto.active_route() == "adjoint"
+    assert auto.active_route(SMALL, q, p, z) == "autograd"
+    with torch.no_grad():
+        assert auto.active_route(SMALL, learned, p, z) == "autograd"
+    assert Solver(method="dopri5").active_route(SMALL, q, p, z) == "torchdiffeq"
+
+
+def test_auto_steps_back_where_the_fast_routes_do_not_apply():
+    q, p, z = (t.requires_grad_() for t in start(SMALL))
+    swish = Activation(
+        "swish",
+        torch.nn.functional.silu,
+        lambda v: torch.autograd.functional.jvp(torch.nn.functional.silu, v, torch.ones_like(v))[1],
+        torch.zeros_like,
+    )
+    own = UpDown(2, 3, sigma=swish)
+    assert Solver().active_route(own, q, p, z) == "adjoint"
+    matrix = FIELDS["updown-spd"](2, 3, "tanh")
+    assert Solver().active_route(matrix, q, p, z) == "autograd"
+    assert Solver().active_route(matrix, z, verb="carry") == "native"
+    assert Solver(form="theta").active_route(SMALL, q, p, z) == "autograd"
+    assert Solver().active_route(SMALL, q.half(), p.half(), z.half()) == "adjoint"
+    assert Solver().active_route(SMALL, q.float(), p, z) == "autograd"
+
+
+@pytest.mark.parametrize("route", ["native", "adjoint"])
+def test_a_route_that_does_not_apply_is_refused(route, monkeypatch):
+    q, p, z = start(SMALL)
+    matrix = FIELDS["affine-spd"](2, 4, "tanh")
+    for solver, field, reason in [
+        (Solver(route=route), matrix, "weight is a matrix"),
+        (Solver(route=route, form="theta"), SMALL, "kernel form"),
+        (Solver(route=route, method="dopri5"), SMALL, "dopri5"),
+    ]:
+        with refused(route, reason):
+            shoot(field, q, p, z, [0, 1], solver=solver)
+    with refused(route, "differ in dtype"):
+        shoot(SMALL, q.float(), p, z, [0, 1], solver=Solver(route=route))
+
+
+def test_native_refuses_what_it_does_not_know(monkeypatch):
+    q, p, z = (t.half() for t in start(SMALL))
+    with refused("native", "float16"):
+        shoot(SMALL, q, p, z, [0, 1], solver=Solver(route="native"))
+    own = Affine(8, sigma=Activation("own", torch.sin, torch.cos, lambda v: -torch.sin(v)))
+    with refused("native", "'own'"):
+        shoot(own, *start(own), [0, 1], solver=Solver(route="native"))
+    monkeypatch.setattr(native, "library_error", lambda dtype=None: "no compiler; get one")
+    with refused("native", "no compiler"):
+        Solver(route="native").active_route()
+
+
+def test_the_variable_replaces_auto_where_it_applies(monkeypatch):
+    q, p, z = start(SMALL)
+    matrix = FIELDS["updown-spd"](2, 3, "tanh")
+    for wish in ("adjoint", "autograd", "torchdiffeq", "native"):
+        monkeypatch.setenv("SHOOTING_ROUTE", wish)
+        assert Solver().active_route(SMALL, q, p, z) == wish
+        assert Solver(route="autograd").active_route(SMALL, q, p, z) == "autograd"
+        assert Solver(method="dopri5").active_route(SMALL, q, p, z) == "torchdiffeq"
+    assert Solver().active_route(matrix, q, p, z) == "autograd"
+    monkeypatch.setattr(native, "library_error", lambda dtype=None: "no compiler; get one")
+    with refused("SHOOTING_ROUTE=native", "no compiler"):
+        Solver().active_route(SMALL, q, p, z)
+    monkeypatch.setenv("SHOOTING_ROUTE", "fastest")
+    with refused("'fastest'"):
+        Solver().active_route(SMALL, q, p, z)
+
+
+@pytest.mark.parametrize("route", ["native", "adjoint"])
+def test_the_route_reported_is_the_route_taken(route, monkeypatch):
+    """Each engine is replaced by one that says its name."""
+    model = DynamicParticles(SMALL, 3, seeds=[0], solver=Solver(route=route))
+    calls = []
+    for name, module in (("native", native), ("adjoint", adjoint)):
+
+        def forward(self, *arguments, name=name, original=module.Shooting.forward):
+            calls.append(name)
+            return original(self, *arguments)
+
+        monkeypatch.setattr(module.Shooting, "forward", forward)
+    model(draw(1, 4, 2), [0, 1])
+    assert calls == [model.solver.active_route(model.field, model.flat)] == [route]
+
+
+def test_unknown_names_are_refused():
+    for bad in ({"route": "gpu"}, {"form": "gram"}):
+        with refused(next(iter(bad.values()))):
+            Solver(**bad)
+    assert set(ROUTES) == {"auto", "native", "adjoint", "autograd", "torchdiffeq"}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_the_adjoint_runs_on_a_gpu():
+    q, p, z = (t.cuda().requires_grad_() for t in start(SMALL, runs=(2,)))
+    assert Solver().active_route(SMALL, q, p, z) == "adjoint"
+    loss = shoot(SMALL, q, p, z, [0, 1]).z.square().sum()
+    found = torch.autograd.grad(loss, (q, p, z))
+    cpu = [t.detach().cpu().requires_grad_() for t in (q, p, z)]
+    wanted = torch.autograd.grad(shoot(SMALL, *cpu, [0, 1]).z.square().sum(), cpu)
+    assert all(gap(a.cpu(), b) <= EXACT for a, b in zip(found, wanted, strict=True))

@@ -1,0 +1,250 @@
+"""The compiled solve: autograd's numbers, and a quiet way back where nothing can be compiled."""
+
+from __future__ import annotations
+
+import logging
+import stat
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from problems import draw, gap, particles, refused
+from test_adjoint import CASES, SCALAR, carry_gradients, relative, shoot_gradients
+
+from shooting import Solver, UpDown, carry, native, shoot
+from shooting.native import build
+
+pytestmark = pytest.mark.usefixtures("float64")
+# the promise of the package in double precision; rounding of sums in another order is 100x smaller
+NATIVE = 1e-11
+# single precision: rounding of 6e-8 in a few hundred operations in a row
+SINGLE = 1e-5
+
+
+@settings(max_examples=60)
+@given(**CASES, count=st.integers(1, 18))
+def test_shoot_gradient_is_autograds(kind, sigma, method, d, alpha, runs, count, rows, seed):
+    case = (method, runs, count, rows, seed)
+    field = SCALAR[kind](d, alpha, sigma)
+    wanted = shoot_gradients(field, "autograd", *case)
+    assert relative(shoot_gradients(field, "native", *case), wanted) <= NATIVE
+
+
+@settings(max_examples=60)
+@given(**CASES, blocks=st.integers(1, 5))
+def test_carry_gradient_is_autograds(kind, sigma, method, d, alpha, runs, blocks, rows, seed):
+    case = (method, runs, blocks, rows, seed)
+    field = SCALAR[kind](d, alpha, sigma)
+    wanted = carry_gradients(field, "autograd", *case)
+    assert relative(carry_gradients(field, "native", *case), wanted) <= NATIVE
+
+
+def values_and_gradients(verb, dtype, d, alpha, count, rows, sigma):
+    """Everything a solve gives, at the sizes of the experiments, in one precision."""
+    field = UpDown(d, alpha, sigma=sigma)
+    q, p = particles(field, count, runs=(2,), scale=0.1 / count)
+    z = draw(5, 2, rows, field.size)
+    theta = {
+        k: 0.3 * draw(i, 2, 2, *s) / s[1] ** 0.5 for i, (k, s) in enumerate(field.shapes.items())
+    }
+    wrt = [
+        t.to(dtype).requires_grad_()
+        for t in ((q, p, z) if verb == "shoot" else (z, *theta.values()))
+    ]
+    solver = Solver(route="native")
+    if verb == "shoot":
+        outputs = shoot(field, *wrt, [0, 0.5, 1], solver=solver)
+    else:
+        control = dict(zip(theta, wrt[1:], strict=True))
+        outputs = (carry(field, control, wrt[0], [0, 0.5, 1], solver=solver),)
+    loss = sum((o.double() * draw(i, *o.shape)).sum() for i, o in enumerate(outputs))
+    return [*(o.detach() for o in outputs), *torch.autograd.grad(loss, wrt)]
+
+
+@pytest.mark.parametrize("verb", ["shoot", "carry"])
+@pytest.mark.parametrize("sigma", ["relu", "tanh", "softplus"])
+@pytest.mark.parametrize(
+    ("d", "alpha", "count", "rows"),
+    [(1, 16, 15, 50), (1, 128, 15, 50), (2, 16, 20, 128), (5, 4, 100, 25), (1, 1, 1, 1)],
+)
+def test_single_precision(verb, sigma, d, alpha, count, rows):
+    single = values_and_gradients(verb, torch.float32, d, alpha, count, rows, sigma)
+    double = values_and_gradients(verb, torch.float64, d, alpha, count, rows, sigma)
+    for a, b in zip(single, double, strict=True):
+        assert a.dtype == torch.float32
+        assert float((a.double() - b).norm() / b.norm()) <= SINGLE
+
+
+@pytest.mark.parametrize("sigma", ["relu", "tanh", "softplus", "identity"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_activations_over_their_whole_range(sigma, dtype):
+    """One Euler step of length 1 with theta1 = 1 shows sigma(v), its gradient sigma'(v)."""
+    field = UpDown(1, 1, sigma=sigma)
+    v = torch.cat([torch.linspace(-120, 120, 4801), torch.tensor([0.0, 1e-6, -1e-6, 800, -800])])
+    z = torch.stack([torch.zeros_like(v), v], -1).to(dtype).requires_grad_()
+    theta = {
+        k: torch.full((1, *s), float(k == "theta1"), dtype=dtype) for k, s in field.shapes.items()
+    }
+    path = carry(field, theta, z, [0, 1], solver=Solver("euler", 1.0, route="native"))
+    (slope,) = torch.autograd.grad(path[-1, :, 0].sum(), z)
+    eps = torch.finfo(dtype).eps
+    value = field.sigma.value(z[:, 1])
+    wrong = (path[-1, :, 0] - value).detach().abs() / (1 + value.detach().abs())
+    assert float(wrong.max()) <= 8 * eps
+    assert float((slope[:, 1] - field.sigma.slope(z[:, 1].detach())).abs().max()) <= 8 * eps
+
+
+def test_threads_do_not_change_a_bit():
+    before = torch.get_num_threads()
+    results = []
+    for threads in (1, 2, 5):
+        torch.set_num_threads(threads)
+        results.append(values_and_gradients("shoot", torch.float32, 1, 8, 5, 9, "relu"))
+    torch.set_num_threads(before)
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+def test_two_python_threads_at_once():
+    wanted = values_and_gradients("shoot", torch.float64, 1, 8, 5, 9, "tanh")
+    with ThreadPoolExecutor(4) as pool:
+        found = list(
+            pool.map(
+                lambda _: values_and_gradients("shoot", torch.float64, 1, 8, 5, 9, "tanh"),
+                range(16),
+            )
+        )
+    assert all(torch.equal(a, b) for one in found for a, b in zip(one, wanted, strict=True))
+
+
+@pytest.mark.parametrize("sigma", ["relu", "tanh", "softplus", "identity"])
+def test_nan_reaches_the_outputs_of_its_run_alone(sigma):
+    field = UpDown(1, 16, sigma=sigma)
+    q, p = particles(field, 15, runs=(2,), scale=0.01)
+    z = draw(5, 2, 20, field.size)
+    q[0, 3, 5] = float("nan")
+    path = shoot(field, q, p, z, [0, 1], solver=Solver(route="native"))
+    assert bool(path.z[0, -1].isnan().any(-1).all())
+    assert bool(path.z[1].isfinite().all())
+
+
+def test_no_gradient_gives_the_same_path():
+    field = UpDown(1, 16)
+    q, p = particles(field, 15, scale=0.01)
+    z, solver = draw(5, 20, field.size), Solver(route="native")
+    plain = shoot(field, q, p, z, [0, 1], solver=solver).z
+    recorded = shoot(field, q.requires_grad_(), p, z, [0, 1], solver=solver).z
+    assert torch.equal(plain, recorded.detach())
+
+
+def test_room_for_stages_is_reused_whatever_the_sizes():
+    field, solver = UpDown(1, 4), Solver(route="native")
+
+    def gradient(rows):
+        q, p = particles(field, 3, scale=0.1)
+        q.requires_grad_()
+        loss = shoot(field, q, p, draw(5, rows, field.size), [0, 1], solver=solver).z.sum()
+        return torch.autograd.grad(loss, q)[0]
+
+    first = {rows: gradient(rows) for rows in (4, 9, 20)}
+    native._spare.clear()
+    gradient(4)
+    kept = [b.ctypes.data for b in native._spare]
+    assert len(kept) == 1
+    gradient(4)
+    assert [b.ctypes.data for b in native._spare] == kept
+    for rows in (9, 4, 20, 9, 4):
+        assert torch.equal(gradient(rows), first[rows])
+
+
+def test_inputs_need_not_be_contiguous():
+    field, solver = UpDown(2, 3), Solver(route="native")
+    q, p = particles(field, 4, scale=0.1)
+    z = draw(5, field.size, 6)
+    found = shoot(field, q, p, z.T, [0, 1], solver=solver).z
+    assert gap(found, shoot(field, q, p, z.T.contiguous(), [0, 1], solver=solver).z) == 0
+
+
+# --- building --------------------------------------------------------------------------------
+
+
+def script(folder, text):
+    path = folder / "compiler"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(path.stat().st_mode | stat.S_IEXEC)
+    return str(path)
+
+
+@pytest.fixture
+def small_source(monkeypatch, tmp_path):
+    """One line of C instead of the solve, to compile in no time."""
+    monkeypatch.setattr(build, "SOURCE", tmp_path / "small.c")
+    build.SOURCE.write_text("REAL one(void) { return 1; }")
+
+
+@pytest.fixture
+def no_compiler(monkeypatch, tmp_path):
+    """A machine without compiler and without anything in the cache."""
+    monkeypatch.setenv("CC", "no-such-compiler")
+    monkeypatch.setenv("SHOOTING_CACHE", str(tmp_path))
+    monkeypatch.delenv("SHOOTING_ROUTE", raising=False)
+    build.load.cache_clear()
+    yield
+    build.load.cache_clear()
+
+
+@pytest.mark.usefixtures("no_compiler")
+def test_without_compiler_pytorch_does_the_work(caplog):
+    field = UpDown(1, 2)
+    q, p = particles(field, 2, scale=0.1)
+    q.requires_grad_()
+    with caplog.at_level(logging.WARNING):
+        assert Solver().active_route(field, q, p) == "adjoint"
+        shoot(field, q, p, q, [0, 1])
+    assert [r.getMessage() for r in caplog.records if "no-such-compiler" in r.getMessage()]
+    assert len(caplog.records) == len({r.getMessage() for r in caplog.records}) <= 2
+    with refused("native", "no-such-compiler"):
+        shoot(field, q, p, q, [0, 1], solver=Solver(route="native"))
+    assert "no-such-compiler" in str(native.library_error())
+
+
+@pytest.mark.usefixtures("small_source")
+def test_the_cache_is_used_and_knows_its_compiler(tmp_path):
+    compiler = script(tmp_path, f'echo once >> {tmp_path}/log; exec cc "$@"')
+    first = build.build(torch.float64, cache=tmp_path / "cache", compiler=compiler)
+    assert first == build.build(torch.float64, cache=tmp_path / "cache", compiler=compiler)
+    assert (tmp_path / "log").read_text().count("once") == 1
+    assert [p.name for p in (tmp_path / "cache").iterdir()] == [first.name]
+    assert first != build.build(torch.float64, cache=tmp_path / "cache")
+    assert first != build.build(torch.float32, cache=tmp_path / "cache", compiler=compiler)
+
+
+@pytest.mark.usefixtures("small_source")
+def test_a_failing_compiler_is_quoted_and_leaves_nothing(tmp_path):
+    compiler = script(tmp_path, "echo confused >&2; exit 1")
+    with pytest.raises(build.BuildError, match="confused.*; set CC"):
+        build.build(torch.float64, cache=tmp_path / "cache", compiler=compiler)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+@pytest.mark.usefixtures("small_source")
+def test_a_compiler_that_knows_no_native_target_will_do(tmp_path):
+    compiler = script(
+        tmp_path, 'for a in "$@"; do [ "$a" = -march=native ] && exit 1; done; exec cc "$@"'
+    )
+    assert build.build(torch.float32, cache=tmp_path / "cache", compiler=compiler).exists()
+
+
+def test_the_cache_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("SHOOTING_CACHE", str(tmp_path))
+    assert build.cache_folder() == tmp_path
+    monkeypatch.delenv("SHOOTING_CACHE")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert build.cache_folder() == tmp_path / ".cache" / "shooting"
+
+
+def test_no_flag_that_hides_nan():
+    """-ffast-math would let the compiler assume that NaN does not exist."""
+    assert not {"-ffast-math", "-Ofast", "-ffinite-math-only"} & set(build.FLAGS)

@@ -1,0 +1,522 @@
+"""The four models: Tables 1 and 2, lifts, controls over depth, penalties, complexity."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from problems import EXACT, control_gap, draw, gap, refused, spd
+
+from shooting import (
+    Affine,
+    DynamicDirect,
+    DynamicParticles,
+    ParticleInit,
+    Solver,
+    StaticDirect,
+    StaticParticles,
+    UpDown,
+    complexity,
+)
+from shooting.fit import count_parameters
+from shooting.parametrizations import normal
+from shooting.solvers import TABLEAUS, make_grid, runge_kutta
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+# Table 1 (d = 1) and Table 2 (d = 2) as printed in the paper, K = 0 standing for no particles
+TABLE_1 = {
+    ("particles", 2): (28, 52, 100, 196, 388, 772),
+    ("particles", 5): (58, 106, 202, 394, 778, 1546),
+    ("particles", 15): (158, 286, 542, 1054, 2078, 4126),
+    ("particles", 25): (258, 466, 882, 1714, 3378, 6706),
+    ("dynamic direct", 0): (153, 461, 1557, 5669, 21573, 84101),
+    ("static direct", 0): (37, 105, 337, 1185, 4417, 17025),
+}
+TABLE_2 = {
+    ("particles", 15): (1116, 2172, 4284, 8508),
+    ("particles", 25): (1796, 3492, 6884, 13668),
+    ("particles", 50): (3496, 6792, 13384, 26568),
+    ("static direct", 0): (1282, 4610, 17410, 67586),
+    ("dynamic direct", 0): (6026, 22282, 85514, 334858),
+}
+ENTRIES = [
+    (d, alpha, kind, k, want)
+    for d, alphas, table in (
+        (1, (4, 8, 16, 32, 64, 128), TABLE_1),
+        (2, (16, 32, 64, 128), TABLE_2),
+    )
+    for (kind, k), row in table.items()
+    for alpha, want in zip(alphas, row, strict=True)
+]
+MODELS = {
+    "static direct": lambda field, **more: StaticDirect(field, **more),
+    "static particles": lambda field, **more: StaticParticles(field, 4, **more),
+    "dynamic particles": lambda field, **more: DynamicParticles(field, 4, **more),
+    "dynamic direct": lambda field, **more: DynamicDirect(field, **more),
+}
+EVERY = pytest.mark.parametrize("name", MODELS)
+DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+def _field(sigma="tanh"):
+    return UpDown(2, 3, sigma=sigma)
+
+
+# --- Tables 1 and 2 ------------------------------------------------------------------------------
+
+
+def test_there_are_56_entries():
+    assert len(ENTRIES) == 56
+
+
+@pytest.mark.parametrize(("d", "alpha", "kind", "k", "want"), ENTRIES)
+def test_parameter_count_of_the_paper(d, alpha, kind, k, want):
+    field = UpDown(d, alpha)
+    models = {
+        "particles": lambda: (DynamicParticles(field, k), StaticParticles(field, k)),
+        "static direct": lambda: (StaticDirect(field),),
+        "dynamic direct": lambda: (DynamicDirect(field),),
+    }[kind]()
+    for model in models:
+        assert model.count == want
+        assert sum(w.numel() for w in model.parameters()) == want
+
+
+def test_control_counts_depend_on_lift_and_blocks():
+    """Dropping the lift, or taking ten blocks (the released code's default), is noticed."""
+    field = UpDown(1, 16)
+    assert DynamicParticles(field, 15, lift="zero").count == 542 - 16 * 2
+    assert DynamicDirect(field, blocks=10).count != 1557
+
+
+@EVERY
+def test_count_is_of_one_run(name):
+    one, three = MODELS[name](_field()), MODELS[name](_field(), seeds=range(3))
+    assert one.count == three.count == count_parameters(three, 3) == three.flat.shape[-1]
+    assert (one.runs, three.runs) == (1, 3)
+
+
+# --- initial values and runs ---------------------------------------------------------------------
+
+
+@EVERY
+def test_run_of_an_ensemble_starts_as_it_would_alone(name):
+    together = MODELS[name](_field(), seeds=[5, 2, 9])
+    for i, s in enumerate((5, 2, 9)):
+        assert torch.equal(together.flat[i], MODELS[name](_field(), seeds=[s]).flat[0])
+        assert torch.equal(together.flat[i], MODELS[name](_field(), seed=s).flat)
+
+
+@EVERY
+def test_run_of_an_ensemble_predicts_as_it_would_alone(name):
+    x = draw(0, 3, 6, 2)
+    together = MODELS[name](_field(), seeds=[5, 2, 9])
+    path = together(x, DEPTHS)
+    assert path.shape == (3, 5, 6, 2)
+    for i, s in enumerate((5, 2, 9)):
+        alone = MODELS[name](_field(), seed=s)
+        assert alone(x[i], DEPTHS).shape == (5, 6, 2)
+        assert gap(alone(x[i], DEPTHS), path[i]) <= EXACT
+        assert gap(alone.penalty(), together.penalty()[i]) <= EXACT
+        one = {k: v[i] for k, v in together.theta(DEPTHS).items()}
+        assert control_gap(alone.theta(DEPTHS), one) <= EXACT
+
+
+@EVERY
+def test_shared_data_serve_every_run(name):
+    model, x = MODELS[name](_field(), seeds=range(3)), draw(0, 6, 2)
+    assert gap(model(x, DEPTHS), model(x.expand(3, 6, 2), DEPTHS)) <= EXACT
+
+
+@EVERY
+def test_path_starts_at_the_data(name):
+    model, x = MODELS[name](_field(), seed=1), draw(0, 6, 2)
+    assert torch.equal(model(x, DEPTHS)[0], x)
+    states = model.states(x, DEPTHS)
+    assert states.shape == (5, 6, 8)
+    assert torch.equal(states[..., :2], model(x, DEPTHS))
+    assert torch.equal(states[0], model.lift(x))
+
+
+def test_precision_changes_only_the_rounding():
+    torch.set_default_dtype(torch.float32)
+    try:
+        low = DynamicParticles(_field(), 4, seeds=[1, 2]).flat
+    finally:
+        torch.set_default_dtype(torch.float64)
+    assert low.dtype == torch.float32
+    assert torch.equal(low, DynamicParticles(_field(), 4, seeds=[1, 2]).flat.float())
+
+
+@EVERY
+def test_split_flat_covers_every_entry_once(name):
+    model = MODELS[name](_field(), seeds=range(2))
+    numbers = torch.arange(model.flat.numel()).reshape(model.flat.shape)
+    parts = model.split_flat(numbers)
+    assert torch.equal(torch.cat([p.flatten(1) for p in parts.values()], -1), numbers)
+    assert all(parts[k].shape == v.shape for k, v in model.unpack().items())
+
+
+def test_appendix_e_initial_values():
+    model = DynamicParticles(UpDown(2, 50), 200, seed=0)
+    parts = {k: t.detach() for k, t in model.unpack().items()}
+    x, v, p = parts["x"], parts["v"], parts["p"]
+    assert 1.4 < float(x.abs().max()) <= 1.5  # U(-1.5, 1.5), 400 draws
+    # relative deviation of a standard deviation from n draws: 1 / sqrt(2 n) = 0.5%; four of them
+    assert float(v.std()) == pytest.approx(0.5, rel=0.02)
+    assert float(p.std()) == pytest.approx(0.1, rel=0.02)
+
+
+def test_direct_initial_values_are_those_of_linear_layers():
+    """A weight and its bias are U(±1/sqrt(fan in)), as torch.nn.Linear draws them."""
+    model = DynamicDirect(UpDown(4, 25), seed=0)
+    blocks = {k: v.detach() for k, v in model.theta_blocks().items()}
+    fan_in = {"theta1": 100, "b1": 100, "theta2": 4, "b2": 4, "theta3": 100}
+    for name, n in fan_in.items():
+        top = float(blocks[name].abs().max()) * math.sqrt(n)
+        assert 0.7 < top <= 1.0, name  # the largest of at least 20 draws
+
+
+# --- momenta: mean and sum -----------------------------------------------------------------------
+
+
+def test_published_mean_is_the_sum_over_k():
+    """theta = mean_j of the learned momenta, by default; with scale 1 the sum, K times as much."""
+    mean, total = DynamicParticles(_field(), 5), DynamicParticles(_field(), 5, momentum_scale=1.0)
+    q, p = mean.start()[0], mean.unpack()["p"]
+    assert torch.equal(total.unpack()["p"], p)
+    phi = mean.field.features(q)
+    names = [t.name for t in mean.field.terms]
+    parts = mean.field.split(p)
+    for t, f, name in zip(mean.field.terms, phi, names, strict=True):
+        published = (parts[t.out].unsqueeze(-1) * f.unsqueeze(-2)).mean(0) / t.weight
+        assert gap(mean.theta([0.0, 1.0])[name][0], published) <= EXACT
+        assert gap(total.theta([0.0, 1.0])[name][0], 5 * published) <= EXACT
+
+
+def test_published_dynamics_move_the_data_alike():
+    """The released code evolves p_code = K p with means; the data follow the same path."""
+    model, x = DynamicParticles(_field(), 5, solver=Solver(step=0.25)), draw(1, 7, 2)
+    field = model.field
+
+    def published(t, state):
+        q, p, z = state
+        theta = {k: v / 5 for k, v in field.theta(q, p).items()}  # mean_j in place of sum_j
+        return field.velocity(q, theta), -field.pull_back(q, p, theta), field.velocity(z, theta)
+
+    grid = make_grid(DEPTHS, step=0.25)
+    start = (model.start()[0], model.unpack()["p"], model.lift(x))
+    found = runge_kutta(published, start, grid, TABLEAUS["rk4"])
+    assert gap(model.states(x, DEPTHS), torch.stack([s[2] for s in found])) <= EXACT
+    assert gap(5 * model.particle_path(DEPTHS)[1], torch.stack([s[1] for s in found])) <= EXACT
+
+
+# --- the control over depth ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["static direct", "static particles"])
+@given(times=st.lists(st.floats(0, 3), min_size=2, max_size=6, unique=True).map(sorted))
+@settings(max_examples=20)
+def test_static_control_is_constant(name, times):
+    model = MODELS[name](_field(), seeds=[0, 1])
+    for k, v in model.theta(times).items():
+        assert v.shape == (2, len(times), *model.field.shapes[k])
+        assert torch.equal(v, v[:, :1].expand_as(v))
+
+
+def test_control_dynamic_controls_are_not_constant():
+    for name in ("dynamic direct", "dynamic particles"):
+        theta = MODELS[name](_field(), seed=0).theta(DEPTHS)
+        assert max(gap(v, v[:1].expand_as(v)) for v in theta.values()) > 1e-4, name
+
+
+def test_static_particles_use_the_control_at_zero():
+    static, dynamic = (MODELS[f"{k} particles"](_field(), seed=3) for k in ("static", "dynamic"))
+    assert torch.equal(static.flat, dynamic.flat)
+    first = {k: v[:1] for k, v in dynamic.theta(DEPTHS).items()}
+    assert control_gap({k: v[:1] for k, v in static.theta(DEPTHS).items()}, first) <= EXACT
+    assert gap(static.penalty(), dynamic.penalty()) == 0.0
+    x = draw(0, 5, 2)
+    assert gap(static(x, DEPTHS), dynamic(x, DEPTHS)) > 1e-6  # yet they move data differently
+
+
+def test_dynamic_direct_is_right_continuous():
+    model = DynamicDirect(_field(), blocks=5, seed=0)
+    blocks, eps = model.theta_blocks(), 1e-3
+    times = [0.0, 0.2 - eps, 0.2, 0.2 + eps, 0.4, 0.6 - eps, 0.6, 0.8, 1.0 - eps, 1.0]
+    index = [0, 0, 1, 1, 2, 2, 3, 4, 4, 4]
+    for k, v in model.theta(times).items():
+        assert torch.equal(v, blocks[k][index])
+
+
+def test_dynamic_direct_with_times_in_single_precision():
+    model = DynamicDirect(_field(), blocks=5, seed=0)
+    times = torch.linspace(0, 1, 11, dtype=torch.float32)
+    for k, v in model.theta(times).items():
+        assert torch.equal(v, model.theta_blocks()[k][[0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 4]])
+
+
+@pytest.mark.parametrize("start", [0.0, 1.5])
+def test_blocks_share_the_requested_interval(start):
+    """Depth need not start at 0 nor end at 1."""
+    model = DynamicDirect(_field(), blocks=2, seed=0)
+    theta = model.theta([start, start + 1.0, start + 1.9, start + 2.0])
+    for k, v in theta.items():
+        assert torch.equal(v, model.theta_blocks()[k][[0, 1, 1, 1]])
+
+
+def test_a_known_depth_holds_the_blocks_in_place():
+    """Asked for half the way, a model of known depth answers with the first half of the whole."""
+    field, x, short = _field(), draw(0, 4, 2), [0.0, 0.2, 0.5]
+    model = DynamicDirect(field, depth=1.0, seed=0, solver=Solver(step=0.1))
+    guess = DynamicDirect(field, seed=0, solver=Solver(step=0.1))
+    whole = guess.theta([*short, 1.0])
+    assert control_gap(model.theta(short), {k: v[:-1] for k, v in whole.items()}) == 0.0
+    assert gap(model(x, short), guess(x, [*short, 1.0])[:-1]) <= EXACT
+    assert gap(model(x, [*short, 1.0]), guess(x, [*short, 1.0])) == 0.0
+    # the wrong version: without the depth all five blocks are squeezed into the half asked for
+    assert gap(guess(x, short), guess(x, [*short, 1.0])[:-1]) > 1e-3
+
+
+def test_times_outside_a_known_depth_are_refused():
+    model, x = DynamicDirect(_field(), depth=0.2, seed=0), draw(0, 4, 2)
+    with refused("[0, 0.2]", "0 to 1"):
+        model(x, [0.0, 1.0])
+    with refused("-0.1 to 0.2"):
+        model.theta([-0.1, 0.2])
+    with refused("0.1", "depth 0"):
+        model(x, [0.1, 0.2])  # data that enter halfway
+    assert model.theta([0.1, 0.2])["b1"].shape == (2, 2, 1)  # but the control may be asked for
+    model(x, torch.tensor([0.0, 0.2], dtype=torch.float32))  # 0.2 rounds upwards
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, math.inf, math.nan])
+def test_bad_depth_is_refused(bad):
+    with refused(repr(bad), "depth"):
+        DynamicDirect(_field(), depth=bad)
+
+
+def test_dynamic_direct_is_static_solves_chained():
+    model, x = DynamicDirect(_field(), blocks=2, seed=0, solver=Solver(step=0.25)), draw(0, 4, 2)
+    z = model.lift(x)
+    for b in range(2):
+        theta = {k: v[b] for k, v in model.theta_blocks().items()}
+        grid = make_grid([0.0, 0.5], step=0.25)
+        field = model.field
+
+        def rhs(t, y, now=theta, field=field):
+            return (field.velocity(y[0], now),)
+
+        z = runge_kutta(rhs, (z,), grid, TABLEAUS["rk4"])[-1][0]
+    assert gap(model.states(x, [0.0, 1.0])[-1], z) <= EXACT
+
+
+def test_dynamic_particles_control_follows_the_particles():
+    model = DynamicParticles(_field(), 4, seeds=[0, 1])
+    q, p = model.particle_path(DEPTHS)
+    assert q.shape == p.shape == (2, 5, 4, 8)
+    assert control_gap(model.theta(DEPTHS), model.field.theta(q, p)) == 0.0
+
+
+# --- penalties -----------------------------------------------------------------------------------
+
+
+@EVERY
+def test_penalty_is_r_of_the_control_averaged_over_depth(name):
+    """R at 0 for static and particle models, the mean over blocks for dynamic direct."""
+    model = MODELS[name](_field(), seeds=[0, 1])
+    mids = [0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0]  # 0.1, ..., 0.9: one in each block
+    each = model.field.penalty(model.theta(mids))
+    want = each[:, 1:6].mean(-1) if name == "dynamic direct" else each[:, 0]
+    assert model.penalty().shape == (2,)
+    assert gap(model.penalty(), want) <= EXACT
+
+
+def test_penalty_of_particles_is_conserved():
+    model = DynamicParticles(_field(), 4, seed=0, momentum_scale=1.0, solver=Solver(step=0.025))
+    each = model.field.penalty(model.theta(DEPTHS))
+    # drift of a fourth-order method, h^4 = 4e-7 times derivatives of order one
+    assert gap(each, model.penalty().expand_as(each)) < 1e-6
+
+
+def test_control_mean_over_blocks_is_not_the_sum():
+    model = DynamicDirect(_field(), blocks=5, seed=0)
+    total = sum(
+        model.field.penalty({k: v[b] for k, v in model.theta_blocks().items()}) for b in range(5)
+    )
+    assert gap(5 * model.penalty(), total) <= EXACT
+    assert gap(model.penalty(), total) > 0.1
+
+
+# --- lifts ---------------------------------------------------------------------------------------
+
+
+@EVERY
+def test_lift_kinds(name):
+    learned, fixed, zero = (
+        MODELS[name](_field(), seeds=[0, 1], lift=k) for k in ("learned", "fixed", "zero")
+    )
+    x = draw(0, 5, 2)
+    parts = learned.unpack()
+    v = x @ parts["lift_weight"].mT + parts["lift_bias"].unsqueeze(-2)
+    assert gap(learned.lift(x.expand(2, 5, 2))[..., 2:], v) <= EXACT
+    assert gap(fixed.lift(x.expand(2, 5, 2))[..., 2:], v) <= EXACT  # where training starts from
+    assert not zero.lift(x.expand(2, 5, 2))[..., 2:].any()
+    assert learned.count - fixed.count == learned.count - zero.count == 6 * (2 + 1)
+    assert "lift_weight" not in fixed.unpack()
+    square = (parts["lift_weight"] ** 2).sum((-1, -2)) + (parts["lift_bias"] ** 2).sum(-1)
+    assert gap(learned.lift_square(), square) <= EXACT
+    assert torch.equal(fixed.lift_square(), torch.zeros(2))
+    assert torch.equal(zero.lift_square(), torch.zeros(2))
+
+
+def test_fixed_lift_is_saved_with_the_model():
+    fixed, other = (DynamicParticles(_field(), 3, seed=s, lift="fixed") for s in (0, 1))
+    other.load_state_dict(fixed.state_dict())
+    x = draw(0, 5, 2)
+    assert torch.equal(other(x, DEPTHS), fixed(x, DEPTHS))
+
+
+@EVERY
+def test_affine_field_needs_no_lift(name):
+    model, x = MODELS[name](Affine(2, weight=spd(0, 2)), seeds=[0, 1]), draw(0, 2, 5, 2)
+    assert torch.equal(model.lift(x), x)
+    assert torch.equal(model.lift_square(), torch.zeros(2))
+    assert model(x, DEPTHS).shape == (2, 5, 5, 2)
+
+
+# --- complexity ----------------------------------------------------------------------------------
+
+
+def test_complexity_by_hand():
+    """One block of known entries: squared = T log2 S, norm = T log2 sqrt(S + biases)."""
+    model = StaticDirect(UpDown(1, 2), seed=0)
+    entries = {"theta1": 1.0, "b1": 3.0, "theta2": 2.0, "b2": 1.0, "theta3": 1.0}
+    with torch.no_grad():
+        for k, v in model.theta_blocks().items():
+            v.fill_(entries[k])
+    # matrices: 2 * 1 + 2 * 4 + 4 * 1 = 14; with biases 9 + 2 * 1: 25
+    found = complexity(model, [0.0, 0.5, 2.0])
+    assert float(found["squared"].detach()) == pytest.approx(2 * math.log2(14), rel=1e-14)
+    assert float(found["norm"].detach()) == pytest.approx(2 * math.log2(5), rel=1e-14)
+
+
+def test_complexity_takes_means_inside_the_logarithm():
+    model = DynamicDirect(UpDown(1, 1), blocks=2, seed=0)
+    with torch.no_grad():
+        for k, v in model.theta_blocks().items():
+            v[0], v[1] = (1.0, 2.0) if k.startswith("theta") else (0.0, 0.0)
+    # matrices square to 3, then 12; theta is right-continuous: nodes at 0, 1/2, 1 see 3, 12, 12
+    found = complexity(model, [0.0, 0.5, 1.0])
+    want = 0.5 * math.log2(7.5) + 0.5 * math.log2(12)
+    assert float(found["squared"].detach()) == pytest.approx(want, rel=1e-14)
+    assert float(found["norm"].detach()) == pytest.approx(want / 2, rel=1e-14)
+    outside = 0.25 * (math.log2(3) + math.log2(12)) + 0.5 * math.log2(12)
+    assert abs(want - outside) > 0.1  # the control: means outside would differ
+
+
+@EVERY
+def test_complexity_is_per_run_and_scales(name):
+    """Doubling theta adds 2 T to the squared reading and T to the norm (direct models)."""
+    model = MODELS[name](_field(), seeds=[0, 1])
+    with torch.no_grad():
+        found = complexity(model, DEPTHS)
+        assert found["squared"].shape == found["norm"].shape == (2,)
+        if name.endswith("direct"):
+            for part in model.theta_blocks().values():
+                part.mul_(2)
+            twice = complexity(model, DEPTHS)
+            assert gap(twice["squared"] - found["squared"], torch.full((2,), 2.0)) <= EXACT
+            assert gap(twice["norm"] - found["norm"], torch.ones(2)) <= EXACT
+
+
+# --- inside other modules ------------------------------------------------------------------------
+
+
+@EVERY
+def test_single_run_drops_into_a_module(name):
+    """No run axis anywhere, gradients reach every entry, and state_dict restores."""
+    net = torch.nn.Sequential(torch.nn.Linear(3, 2))
+    net.add_module("flow", MODELS[name](_field(), seed=0))
+    x = net.get_submodule("flow")(net[0](draw(0, 5, 3)), DEPTHS)[-1]
+    assert x.shape == (5, 2)
+    loss = (x**2).sum() + net.get_submodule("flow").penalty()
+    loss.backward()
+    grad = net.get_submodule("flow").flat.grad
+    assert bool(torch.isfinite(grad).all())
+    assert float((grad != 0).double().mean()) > 0.9
+
+
+# --- refusals ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bad", [0, -3, 2.0, True, "15", None])
+def test_bad_number_of_particles_is_refused(bad):
+    for kind in (DynamicParticles, StaticParticles):
+        with refused(repr(bad), "K"):
+            kind(_field(), bad)
+
+
+@pytest.mark.parametrize("bad", [0, -1, 2.5, True])
+def test_bad_number_of_blocks_is_refused(bad):
+    with refused(repr(bad), "block"):
+        DynamicDirect(_field(), blocks=bad)
+
+
+@EVERY
+def test_bad_lift_and_seeds_are_refused(name):
+    with refused("'affine'", "learned"):
+        MODELS[name](_field(), lift="affine")
+    with refused("()", "seeds"):
+        MODELS[name](_field(), seeds=[])
+    with refused("(1, 2, 1)", "seeds"):
+        MODELS[name](_field(), seeds=[1, 2, 1])
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, float("nan"), float("inf")])
+def test_bad_momentum_scale_is_refused(bad):
+    with refused(repr(bad), "momentum scale"):
+        DynamicParticles(_field(), 3, momentum_scale=bad)
+
+
+@EVERY
+@pytest.mark.parametrize("shape", [(2,), (5, 3), (4, 5, 2), (2, 5, 3), (1, 2, 5, 2)])
+def test_data_of_wrong_shape_are_refused(name, shape):
+    with refused(str(shape), "data x"):
+        MODELS[name](_field(), seeds=[0, 1])(torch.zeros(shape), DEPTHS)
+
+
+@EVERY
+def test_a_single_run_takes_no_run_axis(name):
+    with refused("(1, 5, 2)", "data x"):
+        MODELS[name](_field())(torch.zeros(1, 5, 2), DEPTHS)
+
+
+@EVERY
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_nan_in_data_is_refused(name, bad):
+    x = torch.zeros(5, 2)
+    x[3, 1] = bad
+    with refused("(3, 1)", "got 1 NaN"):
+        MODELS[name](_field())(x, DEPTHS)
+
+
+@EVERY
+@pytest.mark.parametrize("times", [[0.0], [], [0.0, 0.0], [1.0, 0.0], [0.0, float("nan")]])
+def test_bad_times_are_refused(name, times):
+    model = MODELS[name](_field())
+    with refused("times"):
+        model(torch.zeros(5, 2), times)
+    with refused("times"):
+        model.theta(times)
+
+
+def test_particles_of_wrong_shape_are_refused():
+    """An initial distribution that returns another shape than asked."""
+    init = ParticleInit(x=lambda g, shape: normal(1.0)(g, (shape[0] + 1, shape[1])))
+    with refused("(5, 2)", "(4, 2)"):
+        DynamicParticles(_field(), 4, init=init)

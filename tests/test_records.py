@@ -1,0 +1,483 @@
+"""Identity, refusals, determinism: every way in which a record could lie must be found."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import multiprocessing
+import os
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from toy import TOY, ToyConfig
+
+from shooting import record_files, records
+from shooting.experiments import EXPERIMENTS, PROFILES, Experiment
+from shooting.identity import as_dict, digest, from_dict, later, record_id
+from shooting.storage import BusyError, CorruptFileError, is_locked, lock
+
+CONFIG = ToyConfig(epochs=6)
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path, monkeypatch):
+    monkeypatch.setenv("SHOOTING_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("SHOOTING_RECORDS", str(tmp_path / "records"))
+    monkeypatch.setitem(EXPERIMENTS, "toy", TOY)
+    return tmp_path
+
+
+@pytest.fixture
+def record():
+    return records.compute(TOY, CONFIG)
+
+
+# --- identity ------------------------------------------------------------------------------
+
+
+def test_every_setting_enters_the_identity():
+    names = {f.name: f for f in dataclasses.fields(ToyConfig)}
+    changed = {"label": 1, "rate": 0.1, "seeds": (0, 1), "epochs": 7, "poison": 0}
+    assert changed.keys() == names.keys()
+    ids = {record_id("toy", dataclasses.replace(CONFIG, **{k: v})) for k, v in changed.items()}
+    assert len({*ids, record_id("toy", CONFIG)}) == len(changed) + 1
+
+
+def test_experiment_and_numerics_enter_the_identity():
+    ids = {record_id("toy", CONFIG), record_id("toi", CONFIG), record_id("toy", CONFIG, 0)}
+    assert len(ids) == 3
+
+
+def test_the_identity_is_fixed_for_ever():
+    """Changing how ids are made would orphan every committed record."""
+    assert record_id("toy", ToyConfig(), 1) == "be2699eb36b94576"
+
+
+@given(st.integers(0, 9), st.floats(1e-6, 1.0), st.lists(st.integers(), max_size=4))
+def test_configs_survive_json(label, rate, seeds):
+    config = ToyConfig(label=label, rate=rate, seeds=tuple(seeds))
+    again = from_dict(ToyConfig, json.loads(json.dumps(as_dict(config))))
+    assert again == config
+    assert record_id("toy", again) == record_id("toy", config)
+
+
+def test_a_whole_number_in_a_float_field_is_the_same_config():
+    assert record_id("toy", ToyConfig(rate=1)) == record_id("toy", ToyConfig(rate=1.0))
+
+
+def test_unknown_settings_are_refused():
+    with pytest.raises(ValueError, match="inflatoin"):
+        from_dict(ToyConfig, {"inflatoin": 16})
+
+
+def test_a_setting_added_later_keeps_old_identities():
+    @dataclass(frozen=True)
+    class Before:
+        label: int = 0
+
+    @dataclass(frozen=True)
+    class After:
+        label: int = 0
+        extra: float = later(0.5)
+
+    assert record_id("toy", After()) == record_id("toy", Before())
+    assert record_id("toy", After(extra=1.0)) != record_id("toy", Before())
+
+
+@pytest.mark.parametrize("name", sorted(EXPERIMENTS))
+def test_grids_have_no_config_twice(name):
+    for profile in PROFILES:
+        ids = [record_id(name, c) for c in EXPERIMENTS[name].grid(profile)]
+        assert len(set(ids)) == len(ids) > 0
+
+
+# --- what is in a record -------------------------------------------------------------------
+
+
+def test_a_record_holds_what_was_trained(record):
+    outcome = TOY.train(CONFIG, None)
+    assert record.config == CONFIG
+    np.testing.assert_array_equal(record.metrics["loss"], outcome.metrics["loss"])
+    np.testing.assert_array_equal(record.arrays["history"], outcome.fit.history)
+    np.testing.assert_array_equal(record.early.astype(np.float32), outcome.fit.early)
+    assert not record.failed.any()
+    assert record.facts == {"parameters": 6}
+
+
+def test_provenance_is_complete(record):
+    expected = (
+        "package commit dirty source python torch numpy platform processor device threads route "
+        "wall_seconds resumed peak_memory_mb started ended status"
+    )
+    assert set(expected.split()) <= set(record.provenance)
+    assert record.provenance["status"] == "done"
+    assert record.provenance["threads"] == torch.get_num_threads()
+
+
+def test_a_record_is_found_not_trained_again(record, monkeypatch):
+    def refuse(config, checkpoint):
+        raise AssertionError("trained again")
+
+    again = records.compute(dataclasses.replace(TOY, train=refuse), CONFIG)
+    assert again.path == record.path
+    assert records.load("toy", CONFIG).id == record.id
+
+
+def test_nothing_recorded_is_none():
+    assert records.load("toy", CONFIG) is None
+
+
+def age(record):
+    """Date a record back, so that a rewrite shows however coarse the clock of the disk is."""
+    os.utime(record.path, (0, 0))
+
+
+def rewritten(record) -> bool:
+    return record.path.stat().st_mtime_ns > 0
+
+
+def test_fresh_trains_again(record):
+    age(record)
+    records.compute(TOY, CONFIG)
+    assert not rewritten(record)
+    records.compute(TOY, CONFIG, fresh=True)
+    assert rewritten(record)
+
+
+def test_a_local_record_is_published_without_training(record, folders, monkeypatch):
+    def refuse(config, checkpoint):
+        raise AssertionError("trained again")
+
+    published = records.compute(
+        dataclasses.replace(TOY, train=refuse), CONFIG, out=folders / "records"
+    )
+    assert published.path == folders / "records" / "toy" / record.path.name
+    assert published.path.read_bytes() == record.path.read_bytes()
+
+
+def test_the_checkpoint_goes_when_the_record_is_there(record):
+    path = records.lock_path(TOY, CONFIG)
+    assert not path.with_suffix(".safetensors").exists()
+
+
+def test_load_all_follows_the_grid():
+    grid = TOY.grid("quick")
+    records.compute(TOY, grid[1])
+    assert [r.config for r in records.load_all("toy", "quick")] == [grid[1]]
+
+
+def test_gather_trains_only_under_the_profile_paper(monkeypatch):
+    assert records.gather("toy", "quick") == []
+    made = records.gather("toy", "paper")
+    assert [r.config for r in made] == TOY.grid("paper")
+    for record in made:
+        age(record)
+    assert not any(map(rewritten, records.gather("toy", "paper")))
+    truncate_json(made[0])
+    assert len(records.gather("toy", "paper")) == len(made)
+    for record in made:
+        age(record)
+    monkeypatch.setenv("FRESH", "1")
+    assert all(map(rewritten, records.gather("toy", "paper")))
+
+
+def test_the_default_precision_of_the_caller_does_not_matter(record):
+    torch.set_default_dtype(torch.float64)
+    try:
+        again = records.compute(TOY, CONFIG, fresh=True)
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    np.testing.assert_array_equal(again.arrays["parameters"], record.arrays["parameters"])
+
+
+# --- determinism ---------------------------------------------------------------------------
+
+
+def test_twice_the_same_bits(record):
+    def comparable(path):
+        document = json.loads(path.read_bytes())
+        return {k: v for k, v in document.items() if k not in ("provenance", "sha256")}
+
+    before = record.path.with_suffix(".npz").read_bytes(), comparable(record.path)
+    records.compute(TOY, CONFIG, fresh=True)
+    assert (record.path.with_suffix(".npz").read_bytes(), comparable(record.path)) == before
+
+
+def test_packing_depends_on_content_alone():
+    one, two = {"a": np.arange(3), "b/c": np.eye(2)}, {"b/c": np.eye(2), "a": np.arange(3)}
+    assert record_files.pack(one) == record_files.pack(two)
+    assert record_files.pack(one) != record_files.pack({**one, "a": np.arange(1, 4)})
+
+
+def test_objects_cannot_be_packed():
+    with pytest.raises(ValueError, match="pickle"):
+        record_files.pack({"a": np.array([object()])})
+
+
+# --- NaN -----------------------------------------------------------------------------------
+
+
+def test_a_poisoned_run_fails_and_its_neighbours_go_on(record):
+    bad = records.compute(TOY, dataclasses.replace(CONFIG, poison=1))
+    assert bad.failed.tolist() == [False, True, False]
+    assert bad.failed_at.tolist() == [-1, 12, -1]  # epoch 3 of four steps each
+    assert np.isnan(bad.metrics["loss"]).tolist() == [False, True, False]
+    neighbours = [0, 2]
+    np.testing.assert_array_equal(
+        bad.metrics["loss"][neighbours], record.metrics["loss"][neighbours]
+    )
+    assert "1 of 3" in bad.provenance["status"]
+    assert "NaN" not in bad.path.read_text()
+    assert records.state_of(TOY, bad.config) == "failed"
+
+
+def test_numbers_of_a_failed_run_are_void_even_if_finite():
+    """A failed run keeps its last finite parameters; measuring them must not make it a result."""
+
+    def train(config, checkpoint):
+        outcome = TOY.train(config, checkpoint)
+        return dataclasses.replace(outcome, metrics={"loss": [1.0, 2.0, 3.0]})
+
+    experiment = dataclasses.replace(TOY, train=train)
+    record = records.compute(experiment, dataclasses.replace(CONFIG, poison=1))
+    np.testing.assert_array_equal(record.metrics["loss"], [1.0, np.nan, 3.0])
+
+
+def test_all_runs_failed_is_a_record_too():
+    config = ToyConfig(seeds=(1,), poison=1, epochs=6)
+    record = records.compute(TOY, config)
+    assert record.failed.tolist() == [True]
+    assert records.load("toy", config).failed_at.tolist() == [12]
+
+
+def test_numbers_that_cannot_be_measured_fail_the_run():
+    def train(config, checkpoint):
+        outcome = TOY.train(config, checkpoint)
+        return dataclasses.replace(outcome, metrics={"loss": [1.0, np.inf, 2.0]})
+
+    record = records.compute(dataclasses.replace(TOY, train=train), CONFIG)
+    assert record.failed_at.tolist() == [-1, records.UNMEASURED, -1]
+
+
+# --- corruption ----------------------------------------------------------------------------
+
+
+def edit(path, change):
+    document = json.loads(path.read_bytes())
+    change(document)
+    path.write_text(json.dumps(document))
+
+
+def truncate_json(record):
+    record.path.write_bytes(record.path.read_bytes()[:-20])
+
+
+def empty_json(record):
+    record.path.write_bytes(b"")
+
+
+def flip_json(record):
+    data = record.path.read_bytes()
+    record.path.write_bytes(data.replace(b'"epochs": 6', b'"epochs": 7', 1))
+
+
+def edit_a_metric(record):
+    edit(record.path, lambda d: d["metrics"]["loss"].__setitem__(0, 0.001))
+
+
+def edit_provenance(record):
+    edit(record.path, lambda d: d["provenance"].__setitem__("commit", "0" * 40))
+
+
+def vouch_for_other_arrays(record):
+    def change(document):
+        document["arrays"]["sha256"] = "0" * 64
+        document.pop("sha256")
+        document["sha256"] = digest(document)
+
+    edit(record.path, change)
+
+
+def swap_config_and_checksum(record):
+    def change(document):
+        document["config"]["rate"] = 0.5
+        document.pop("sha256")
+        document["sha256"] = digest(document)
+
+    edit(record.path, change)
+
+
+def rename_within(record):
+    other = record_id("toy", ToyConfig(label=5, epochs=6))
+    for suffix in (".json", ".npz"):
+        source = record.path.with_suffix(suffix)
+        source.with_name(other + suffix).write_bytes(source.read_bytes())
+
+
+def not_a_record(record):
+    record.path.write_text("[1, 2]")
+
+
+def truncate_arrays(record):
+    path = record.path.with_suffix(".npz")
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def flip_arrays(record):
+    path = record.path.with_suffix(".npz")
+    data = bytearray(path.read_bytes())
+    data[60] ^= 1
+    path.write_bytes(data)
+
+
+def lose_arrays(record):
+    record.path.with_suffix(".npz").unlink()
+
+
+CORRUPTIONS = [
+    truncate_json,
+    empty_json,
+    flip_json,
+    edit_a_metric,
+    edit_provenance,
+    vouch_for_other_arrays,
+    swap_config_and_checksum,
+    not_a_record,
+    truncate_arrays,
+    flip_arrays,
+    lose_arrays,
+]
+
+
+@pytest.mark.parametrize("corrupt", CORRUPTIONS)
+def test_corruption_is_refused_by_load_and_named(record, corrupt):
+    corrupt(record)
+    with pytest.raises(CorruptFileError, match=record.id):
+        records.load("toy", CONFIG)
+    assert records.state_of(TOY, CONFIG) == "corrupt"
+
+
+@pytest.mark.parametrize("corrupt", CORRUPTIONS)
+def test_corruption_is_set_aside_and_trained_again(record, corrupt, caplog):
+    corrupt(record)
+    again = records.compute(TOY, CONFIG)
+    np.testing.assert_array_equal(again.metrics["loss"], record.metrics["loss"])
+    assert list(record.path.parent.glob(f"{record.path.name}.corrupt-*"))
+    assert record.path.name in caplog.text
+
+
+def test_a_record_under_another_name_is_refused(record):
+    rename_within(record)
+    with pytest.raises(CorruptFileError, match=record.id):
+        records.load("toy", ToyConfig(label=5, epochs=6))
+
+
+def test_control_an_intact_record_is_not_refused(record):
+    assert records.load("toy", CONFIG).id == record.id
+
+
+def test_death_between_arrays_and_json_leaves_no_record(record, monkeypatch):
+    """A fresh run that dies between its two files must not leave a mixed pair."""
+
+    class Dead(BaseException):
+        pass
+
+    writes = []
+    original = record_files.atomic_write
+
+    def second_dies(path, data):
+        writes.append(path.suffix)
+        if path.suffix == ".json":
+            raise Dead
+        original(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(record_files, "atomic_write", second_dies)
+        with pytest.raises(Dead):
+            records.compute(TOY, CONFIG, fresh=True)
+    assert writes[-2:] == [".npz", ".json"]
+    assert records.load("toy", CONFIG) is None
+    assert records.compute(TOY, CONFIG).id == record.id
+
+
+# --- stale ---------------------------------------------------------------------------------
+
+
+def test_stale_records_are_listed(folders, monkeypatch):
+    config, out = TOY.grid("quick")[0], folders / "records"
+    fresh = records.compute(TOY, config, out=out)
+    assert records.stale("toy") == []
+    other = records.compute(TOY, ToyConfig(label=77, epochs=6), out=out)
+    assert records.stale("toy") == [other.path]
+    monkeypatch.setattr("shooting.identity.NUMERICS", 10**6)
+    assert set(records.stale("toy")) == {fresh.path, other.path}
+    assert records.load("toy", config) is None, "a stale record must not be used"
+
+
+# --- two processes -------------------------------------------------------------------------
+
+PATIENCE = 240  # seconds for a process to start and import torch on a busy machine
+
+
+def hold(path, ready):
+    with lock(path):
+        ready.send("ready")
+        time.sleep(4 * PATIENCE)  # killed long before
+
+
+@pytest.fixture
+def elsewhere():
+    """Another process that holds the lock of CONFIG."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=hold, args=(records.lock_path(TOY, CONFIG), there))
+    process.start()
+    assert here.poll(PATIENCE)
+    yield process
+    process.kill()
+    process.join(PATIENCE)
+
+
+def test_a_run_of_another_process_is_left_alone(elsewhere):
+    assert records.state_of(TOY, CONFIG) == "running"
+    with pytest.raises(BusyError, match="another process"):
+        records.compute(TOY, CONFIG, wait=False)
+
+
+def test_a_killed_process_leaves_no_lock(elsewhere):
+    elsewhere.kill()
+    elsewhere.join(PATIENCE)
+    assert not is_locked(records.lock_path(TOY, CONFIG))
+    assert records.compute(TOY, CONFIG, wait=False).id == record_id("toy", CONFIG)
+
+
+def train_slowly(result, folder):
+    def slow(config, checkpoint):
+        with (folder / "trainings").open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        time.sleep(0.5)
+        return TOY.train(config, checkpoint)
+
+    record = records.compute(
+        Experiment("toy", ToyConfig, TOY.grid, slow), ToyConfig(epochs=6), seconds=0
+    )
+    result.put(record.arrays["parameters"].tolist())
+
+
+def test_two_processes_train_once_and_agree(folders):
+    context = multiprocessing.get_context("spawn")
+    result = context.Queue()
+    both = [context.Process(target=train_slowly, args=(result, folders)) for _ in range(2)]
+    for process in both:
+        process.start()
+    one, two = (result.get(timeout=PATIENCE) for _ in both)
+    for process in both:
+        process.join(PATIENCE)
+    assert one == two
+    assert len((folders / "trainings").read_text().split()) == 1

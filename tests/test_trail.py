@@ -1,0 +1,43 @@
+"""What a notebook shows below a figure names every record, its commit and its command."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from bs4 import BeautifulSoup
+from toy import TOY, ToyConfig
+
+from shooting import records
+from shooting.trail import COLUMNS, trail
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    monkeypatch.setenv("SHOOTING_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("SHOOTING_RECORDS", str(tmp_path / "records"))
+    configs = [ToyConfig(epochs=6), ToyConfig(epochs=6, label=1, poison=2)]
+    return [records.compute(TOY, config) for config in configs]
+
+
+def test_every_record_has_a_row(made):
+    page = BeautifulSoup(trail(made)._repr_html_(), "html.parser")
+    rows = [[c.text for c in row.find_all("td")] for row in page.find_all("tr")[1:]]
+    assert [row[0] for row in rows] == [record.id for record in made]
+    assert all(len(row) == len(COLUMNS) for row in rows)
+    assert rows[1][1] == "label=1 epochs=6 poison=2"
+    assert [row[3] for row in rows] == ["0", "1"]
+    assert page.find("details").find("summary").text == "The 2 records behind this"
+    assert "python -m shooting run --experiment toy" in page.find("pre").text
+
+
+def test_changes_beyond_the_commit_are_said(made):
+    about = {**made[0].provenance, "commit": "a" * 40, "dirty": True}
+    html = trail([dataclasses.replace(made[0], provenance=about)])._repr_html_()
+    assert "aaaaaaaaaa with changes" in html
+
+
+def test_text_is_escaped(made):
+    about = {**made[0].provenance, "processor": "<b>fast</b>"}
+    html = trail([dataclasses.replace(made[0], provenance=about)])._repr_html_()
+    assert "<b>" not in html

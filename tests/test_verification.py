@@ -1,0 +1,160 @@
+"""Verification finds what it must, by its rules and no others."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from toy import TOY, ToyConfig
+
+from shooting import records, verification
+from shooting.errors import MissingDataError
+from shooting.experiments import EXPERIMENTS
+from shooting.verification import check, committed, compare, sample, verify, widened
+
+CONFIG = TOY.grid("paper")[0]
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path, monkeypatch):
+    monkeypatch.setenv("SHOOTING_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("SHOOTING_RECORDS", str(tmp_path / "records"))
+    monkeypatch.setitem(EXPERIMENTS, "toy", TOY)
+    return tmp_path
+
+
+@pytest.fixture
+def record(folders):
+    return records.compute(TOY, CONFIG, out=folders / "records")
+
+
+def changed(record, **parts):
+    """A copy with some parts replaced: dicts are merged."""
+    merged = {
+        k: {**getattr(record, k), **v} if isinstance(v, dict) else v for k, v in parts.items()
+    }
+    return dataclasses.replace(record, **merged)
+
+
+def elsewhere(record):
+    return changed(record, provenance={"processor": "another"})
+
+
+def test_an_honest_record_is_equal(record):
+    verdict = check(record)
+    assert verdict.outcome == "equal"
+    assert verdict.details == ()
+
+
+def test_verification_touches_no_record_and_no_checkpoint(record, folders):
+    before = {p: p.stat().st_mtime_ns for p in folders.rglob("*") if p.is_file()}
+    check(record)
+    assert {p: p.stat().st_mtime_ns for p in folders.rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.parametrize("part", ["metrics", "arrays", "early", "facts", "failed_at"])
+def test_the_last_bit_counts_on_the_same_machine(record, part):
+    value = getattr(record, part)
+    if isinstance(value, dict):
+        name = next(iter(value))
+        value = {name: value[name] + 1 if part == "facts" else np.nextafter(value[name], np.inf)}
+    else:
+        value = value + 1 if part == "failed_at" else np.nextafter(value, np.inf)
+    (problem, *_) = compare(record, changed(record, **{part: value}))
+    assert "recorded" in problem
+    assert "now" in problem
+    assert "rule: equal" in problem
+
+
+@pytest.mark.parametrize("key", verification.MACHINE)
+def test_any_other_machine_or_version_gets_the_other_rules(record, key):
+    other = changed(record, provenance={key: "another"})
+    nudged = changed(other, metrics={"loss": record.metrics["loss"] * (1 + 1e-6)})
+    assert compare(record, nudged) == []
+
+
+def test_early_losses_elsewhere_agree_to_four_digits(record):
+    near = changed(elsewhere(record), early=record.early * (1 + 0.9e-4))
+    far = changed(elsewhere(record), early=record.early * (1 + 1.1e-4))
+    assert compare(record, near) == []
+    assert "within 0.0001 relative" in compare(record, far)[0]
+
+
+def test_counts_elsewhere_are_equal(record):
+    (problem,) = compare(record, changed(elsewhere(record), facts={"parameters": 7}))
+    assert problem == "parameters: recorded 6, now 7; rule: counts are equal"
+
+
+def test_final_losses_elsewhere_stay_in_the_widened_range(record):
+    low, high = widened(record.metrics["loss"])
+    inside = changed(elsewhere(record), metrics={"loss": np.array([low, high, low])})
+    outside = changed(elsewhere(record), metrics={"loss": np.array([low, high * 1.001, low])})
+    assert compare(record, inside) == []
+    (problem,) = compare(record, outside)
+    assert "run 1" in problem
+    assert "widened by 10%" in problem
+
+
+def test_a_run_that_fails_elsewhere_only_is_a_difference(record):
+    loss = np.array([np.nan, *record.metrics["loss"][1:]])
+    assert compare(record, changed(elsewhere(record), metrics={"loss": loss}))
+
+
+def test_range_of_one_run_is_widened_by_its_value():
+    assert widened(np.array([2.0])) == pytest.approx((1.8, 2.2))
+    assert widened(np.array([1.0, 2.0])) == pytest.approx((0.9, 2.1))
+
+
+def test_failed_runs_do_not_widen_the_range(record):
+    poisoned = records.compute(TOY, ToyConfig(poison=1))
+    assert compare(poisoned, elsewhere(poisoned)) == []
+    assert check(poisoned).outcome == "equal"
+
+
+def test_code_that_computes_something_else_differs(record, monkeypatch):
+    def train(config, checkpoint):
+        return TOY.train(dataclasses.replace(config, rate=0.0501), checkpoint)
+
+    monkeypatch.setitem(EXPERIMENTS, "toy", dataclasses.replace(TOY, train=train))
+    for whole in (True, False):
+        verdict = check(record, whole=whole)
+        assert verdict.outcome == "differs"
+        assert "recorded" in verdict.details[0]
+
+
+def test_long_records_are_checked_over_their_first_steps(record, monkeypatch):
+    assert check(record, whole=False).outcome == "agrees"
+    slow = changed(record, provenance={"wall_seconds": 3600.0})
+    (verdict,) = verify([slow], minutes=1.0)
+    assert verdict.outcome == "agrees"
+
+
+def test_missing_data_are_skipped_with_the_reason(record, monkeypatch):
+    def train(config, checkpoint):
+        raise MissingDataError("no digits here; install them")
+
+    monkeypatch.setitem(EXPERIMENTS, "toy", dataclasses.replace(TOY, train=train))
+    verdict = check(record)
+    assert verdict.outcome == "skipped"
+    assert verdict.details == ("no digits here; install them",)
+
+
+def test_without_time_left_records_are_skipped_not_passed(record):
+    (verdict,) = verify([record], minutes=0.0)
+    assert verdict.outcome == "skipped"
+
+
+def test_the_sample_fits_the_time(record):
+    known = [changed(record, id=str(i), provenance={"wall_seconds": 40.0}) for i in range(20)]
+    chosen = sample(known, seed=1, minutes=5.0)
+    assert len(chosen) == 7  # 7 * 40 s <= 300 s
+    assert [r.id for r in chosen] == [r.id for r in sample(known, seed=1, minutes=5.0)]
+    assert [r.id for r in chosen] != [r.id for r in sample(known, seed=2, minutes=5.0)]
+    assert len(sample(known, seed=1, minutes=np.inf)) == 20
+    assert len(sample(known, seed=1, minutes=0.1)) == 1
+
+
+def test_only_records_of_a_grid_are_verified(record, folders):
+    records.compute(TOY, ToyConfig(label=99), out=folders / "records")
+    assert [r.id for r in committed([TOY])] == [record.id]

@@ -1,0 +1,115 @@
+"""Discrete Pontryagin: a trained residual network, its shot, its order, its conserved momentum."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from shooting import Affine, Solver, UpDown, shoot
+from shooting.hamiltonian import momentum_map
+from shooting.theory import discrete as dc
+from shooting.theory.direct import Optimum, Problem, solve_direct
+
+LAYERS = 8
+
+
+def problem() -> Problem:
+    angle = torch.arange(6, dtype=torch.float64) * math.pi / 3
+    x = torch.stack([angle.cos(), angle.sin()], dim=1)
+    y = torch.stack([0.4 * x[:, 0], 1.3 * x[:, 1] + 0.3 * x[:, 0] ** 2], dim=1)
+    return Problem(Affine(2, sigma="tanh"), x, y, 10.0, float(LAYERS))  # h = 1: a plain ResNet
+
+
+@pytest.fixture(scope="module")
+def network() -> Optimum:
+    return solve_direct(problem(), LAYERS, seed=0, tolerance=1e-10)
+
+
+def ensemble(seed: int = 0, scale: float = 0.4) -> tuple[UpDown, torch.Tensor, torch.Tensor]:
+    field, g = UpDown(2, 3, sigma="tanh"), torch.Generator().manual_seed(seed)
+    q, p = torch.randn(2, 4, 8, generator=g, dtype=torch.float64)
+    return field, q, scale * p
+
+
+def test_trained_weights_are_sums_over_costates(network):
+    field = problem().field
+    late = dc.weights_from_costates(field, network.states, network.costates)
+    early = dc.weights_from_costates(field, network.states, network.costates, late=False)
+    for name, theta in network.theta.items():
+        assert float((late[name] - theta[:, 0]).abs().max()) < 1e-6  # L-BFGS stops near 1e-8
+    assert float((early["A"] - network.theta["A"][:, 0]).abs().max()) > 1e-2  # control: p_k
+
+
+@pytest.mark.parametrize("rule", dc.RULES)
+def test_shooting_returns_all_layers_of_the_network(network, rule):
+    q, p = network.states[0], network.costates[0]
+    path = dc.discrete_shoot(problem().field, q, p, layers=LAYERS, h=1.0, rule=rule)
+    assert path.residual < 1e-11
+    # errors of the optimiser (1e-8) grow along the layers
+    assert float((path.theta["A"] - network.theta["A"][:, 0]).abs().max()) < 1e-5
+    assert float((path.q[-1] - network.states[-1]).abs().max()) < 1e-4
+    other = dc.discrete_shoot(problem().field, q, 1.1 * p, layers=LAYERS, h=1.0, rule=rule)
+    assert float((other.q[-1] - network.states[-1]).abs().max()) > 1e-3  # control
+
+
+def test_order_one_and_exact_momentum():
+    field, q, p = ensemble()
+    reference = shoot(field, q, p, q[:0], [0.0, 1.0], solver=Solver(step=0.005)).q[-1]
+    errors = []
+    for layers in (40, 80, 160):
+        path = dc.discrete_shoot(field, q, p, layers=layers, h=1 / layers, rule="fixed point")
+        errors.append(float((path.q[-1] - reference).abs().max()))
+        j = momentum_map(field, path.q, path.p)
+        assert float((j - j[0]).abs().max()) < 1e-12
+        energy = field.energy(path.q, path.p)
+        assert float((energy - energy[0]).abs().max()) > 1e-3  # control: H is not exact
+    for a, b in zip(errors, errors[1:], strict=False):
+        assert 0.9 < math.log2(a / b) < 1.1
+
+
+def radii(network: Optimum) -> list[float]:
+    states, costates = network.states, network.costates
+    return [dc.contraction(problem().field, states[k], costates[k + 1], 1.0) for k in range(LAYERS)]
+
+
+def test_contraction_predicts_the_iterations(network):
+    found = radii(network)
+    assert max(found) < 1
+    worst = found.index(max(found))
+    _, count = dc.next_costate(
+        problem().field, network.states[worst], network.costates[worst], 1.0, rule="fixed point"
+    )
+    # linear convergence to 1e-13 at the rate of the spectral radius, up to a constant factor
+    assert 0.7 < count * math.log(max(found)) / math.log(1e-13) < 1.3
+
+
+def test_a_strongly_trained_network_is_not_determined_by_its_first_costates():
+    strong = replace(problem(), weight=20.0)
+    network = solve_direct(strong, LAYERS, seed=0, tolerance=1e-10)
+    assert max(radii(network)) > 1
+    for k in range(LAYERS):  # the network's own costates solve every layer's equation ...
+        pair = network.costates[k], network.costates[k + 1]
+        gap = dc.layer_equation(strong.field, network.states[k], *pair, 1.0)
+        assert float(gap.abs().max()) < 1e-6  # up to where L-BFGS stopped
+    start = network.states[0], network.costates[0]
+    path = dc.discrete_shoot(strong.field, *start, layers=LAYERS, h=1.0)
+    assert path.residual < 1e-11  # ... and so do those of another network
+    assert float((path.q[-1] - network.states[-1]).abs().max()) > 0.1
+
+
+def test_coarse_steps_lose_the_solution_and_fine_steps_find_it():
+    field, q, p = ensemble(scale=0.4)
+    for rule in dc.RULES:
+        coarse = dc.discrete_shoot(field, q, p, layers=3, h=1 / 3, rule=rule)
+        fine = dc.discrete_shoot(field, q, p, layers=10, h=0.1, rule=rule)
+        assert not coarse.residual < 1e-6
+        assert fine.residual < 1e-10
+
+
+def test_unknown_rule_is_refused():
+    field, q, p = ensemble()
+    with pytest.raises(ValueError, match="expected a rule among"):
+        dc.next_costate(field, q, p, 0.1, rule="guess")
