@@ -56,7 +56,9 @@ def _rates(results: Sequence[Drawn]) -> tuple[np.ndarray, np.ndarray, np.ndarray
     counts = [successes(r) for r in results]
     ends = np.array([wilson(*c) for c in counts])
     rate = np.array([good / runs for good, runs in counts])
-    return 100 * rate, 100 * ends[:, 0], 100 * ends[:, 1]
+    # at 0 or all successes an end is the rate itself, but for rounding to the wrong side of it
+    low, high = np.minimum(ends[:, 0], rate), np.maximum(ends[:, 1], rate)
+    return 100 * rate, 100 * low, 100 * high
 
 
 def cost_by_inflation(results: Sequence[Drawn]) -> Figure:

@@ -81,6 +81,14 @@ def test_success_rates_have_a_line_per_inflation_and_wilson_bars():
     assert top == pytest.approx(7.14, abs=0.01)  # 0 of 50: the upper end z²/(50 + z²)
 
 
+def test_a_bar_ends_at_the_rate_where_all_runs_succeed():
+    """Wilson's upper end at 50 of 50 is 1 but for rounding: a bar of negative length is refused."""
+    chosen = [c for c in circles_grid("paper") if c.protocol == "paper"]
+    fig = circles.success_by_weight([circles_record(c, fits=1.0) for c in chosen])
+    for bars in fig.axes[0].collections:
+        assert all(segment[1, 1] == 100 for segment in bars.get_segments())
+
+
 def test_a_failed_run_is_no_success():
     record = circles_record(CirclesConfig(seeds=(0, 1, 2)))
     record.metrics["fits"] = np.array([1.0, np.nan, 0.0])
