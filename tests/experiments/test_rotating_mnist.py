@@ -287,7 +287,7 @@ def test_grid_begins_with_the_full_runs():
     assert all(c.label != "paper" for c in full[4:])
 
 
-# --- figures and claims --------------------------------------------------------------------
+# --- figures --------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("few")
@@ -303,46 +303,3 @@ def test_figures_are_drawn_from_an_outcome():
     np.testing.assert_array_equal(wall[28:56, :28], outcome.arrays["predicted"][0, 0, 0])
     assert isinstance(images.error_by_angle([outcome], {"mean": 0.04}), Figure)
     assert isinstance(images.latent_paths([outcome, outcome]), Figure)
-
-
-class Found:
-    """A record with the metrics a claim reads."""
-
-    def __init__(self, config, **metrics):
-        self.config, self.id = config, config.model
-        self.metrics = {k: np.array([v]) for k, v in metrics.items()}
-
-
-@pytest.mark.parametrize(
-    ("errors", "paths", "expected"),
-    [
-        ((0.012, 0.012, 0.012), (0.7, 0.7, 0.9), ("reproduced",) * 3),
-        ((0.012, 0.02, 0.012), (0.7, 0.88, 0.9), ("partly",) * 3),
-        ((0.020, 0.04, 0.09), (0.9, 0.9, 0.7), ("not reproduced", "partly", "not reproduced")),
-    ],
-)
-def test_claims_are_judged_by_their_bars(monkeypatch, errors, paths, expected):
-    from shooting.claims import images
-
-    def load(experiment, config):
-        k = COMPARED.index(config.model)
-        return Found(config, mse=errors[k], circularity=paths[k])
-
-    monkeypatch.setattr(images.records, "load", load)
-    judged = (
-        images.error_below_literature(),
-        images.comparable_performance(),
-        images.latent_paths_more_structured(),
-    )
-    assert tuple(v.status for v in judged) == expected
-
-
-def test_claims_without_records_are_not_run(monkeypatch):
-    from shooting.claims import images, load_claims
-
-    asked = []
-    monkeypatch.setattr(images.records, "load", lambda experiment, config: asked.append(config))
-    mine = [c for c in load_claims() if c.test.startswith("images:")]
-    assert len(mine) == 3
-    assert {c.verdict().status for c in mine} == {"not run"}
-    assert set(asked) <= set(grid("paper"))
