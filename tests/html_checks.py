@@ -99,3 +99,16 @@ def skeleton(page: BeautifulSoup) -> list[str]:
         + ([] if title else ["no title"])
         + ([] if headings == 1 else [f"{headings} main headings"])
     )
+
+
+def trails(page: BeautifulSoup) -> list[dict[str, list[str]]]:
+    """Folded tables of the records behind figures: ids, commits, and commands without their id."""
+    found = []
+    for box in page.select("article details"):
+        if box.summary is None or not box.summary.text.endswith("records behind this"):
+            continue
+        cells = [[c.get_text() for c in row.find_all("td")] for row in box.select("tbody tr")]
+        names = [c.get_text() for c in box.select("thead th")]
+        column = {name: [row[i] for row in cells] for i, name in enumerate(names)}
+        found.append({**column, "commands": [pre.get_text().strip() for pre in box.select("pre")]})
+    return found

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import html_checks as checks
 import pytest
 import yaml
 from bs4 import BeautifulSoup
 
+RECORDED = ("10_regression", "11_spiral", "12_circles", "13_ablations")
 GENERATED = {"genindex.html", "search.html", "prf-prf.html"}
 
 
@@ -108,3 +111,30 @@ def test_every_entry_of_the_bibliography_is_printed(root, site):
     source = (root / "book" / "references.bib").read_text(encoding="utf-8")
     page = checks.parse(site / "book" / "bibliography.html")
     assert len(page.select("div.citation")) == source.count("\n@") + 1
+
+
+def test_every_page_with_records_leads_to_their_runs(site, root):
+    """From a figure in two clicks: open the fold, copy the command and the id."""
+    for name in RECORDED:
+        (found,) = checks.trails(checks.parse(site / "notebooks" / f"{name}.html"))
+        stored = {p.stem: p.parent.name for p in (root / "book" / "records").glob("*/*.json")}
+        assert found["record"], name
+        assert set(found["record"]) <= set(stored), name
+        experiments = {stored[i] for i in found["record"]}
+        assert found["commands"] == [
+            f"python -m shooting run --experiment {e} --ids ID" for e in sorted(experiments)
+        ]
+        assert all(re.fullmatch("[0-9a-f]{10}", c) for c in found["commit"]), name
+        assert "".join(found["settings"]), name
+
+
+def test_control_a_page_without_records_has_no_trail():
+    assert (
+        checks.trails(broken("<article><details><summary>Hints</summary></details></article>"))
+        == []
+    )
+    row = "<tr><td>1</td></tr>"
+    table = f"<table><thead><tr><th>record</th></tr></thead><tbody>{row}</tbody></table>"
+    text = "<summary>The 1 records behind this</summary>"
+    page = broken(f"<article><details>{text}<pre>run</pre>{table}</details></article>")
+    assert checks.trails(page) == [{"record": ["1"], "commands": ["run"]}]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -212,6 +213,25 @@ def test_death_in_the_middle_of_a_write(tmp_path, monkeypatch, state, moment):
     assert int(FileCheckpoint(checkpoint.path, owner="me").load()["step"]) == 7
     checkpoint.save(newer)
     assert int(FileCheckpoint(checkpoint.path, owner="me").load()["step"]) == 8
+
+
+def test_content_reaches_the_disk_before_its_name_and_the_name_before_the_end(
+    tmp_path, monkeypatch
+):
+    """File, rename, folder: in any other order a power cut could leave an empty file."""
+    steps = []
+
+    def fsync(handle):
+        steps.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
+
+    def replace(*names, original=os.replace):
+        steps.append("rename")
+        original(*names)
+
+    monkeypatch.setattr(storage.os, "fsync", fsync)
+    monkeypatch.setattr(storage.os, "replace", replace)
+    storage.atomic_write(tmp_path / "x", b"content")
+    assert steps == ["file", "rename", "folder"]
 
 
 def die_at(patch, moment: str) -> None:

@@ -6,6 +6,8 @@ import dataclasses
 import json
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 import torch
@@ -15,6 +17,7 @@ from shooting import record_files, records
 from shooting.__main__ import duration, main
 from shooting.experiments import EXPERIMENTS
 from shooting.identity import record_id
+from shooting.storage import CorruptFileError, lock
 
 TOY_RUN = ["run", "--experiment", "toy"]
 
@@ -86,6 +89,29 @@ def test_one_broken_config_does_not_stop_the_others(monkeypatch, capsys):
     assert "1 ended by an error" in said.out
 
 
+def test_a_run_of_another_process_comes_last(capsys):
+    """The first config is held elsewhere until the second has been trained."""
+    first, second = TOY.grid("quick")
+    held = threading.Event()
+
+    def hold():
+        with lock(records.lock_path(TOY, first)):
+            held.set()
+            while records.load(TOY, second) is None:
+                time.sleep(0.02)
+
+    thread = threading.Thread(target=hold, daemon=True)
+    thread.start()
+    assert held.wait(60)
+    assert main([*TOY_RUN, "--profile", "quick"]) == 0
+    thread.join(60)
+    said = capsys.readouterr().out
+    ids_said = [line.split()[0] for line in said.splitlines() if not line.startswith(" ")]
+    assert ids_said == [ids("quick")[0], ids("quick")[1], ids("quick")[0]]
+    assert f"{ids('quick')[0]} is trained by another process: later" in said
+    assert "done 2 of 2" in said
+
+
 def test_threads_are_set_and_recorded():
     assert main([*TOY_RUN, "--profile", "quick", "--threads", "2"]) == 0
     assert records.load(TOY, TOY.grid("quick")[0]).provenance["threads"] == 2
@@ -113,6 +139,14 @@ def test_verify_accepts_honest_records(folders, capsys):
     main([*TOY_RUN, "--profile", "quick", "--out", str(folders / "records")])
     assert main(["verify", "--sample", "all"]) == 0
     assert "equal 2" in capsys.readouterr().out
+
+
+def test_verify_refuses_a_corrupt_record_by_name(folders):
+    main([*TOY_RUN, "--profile", "quick", "--out", str(folders / "records")])
+    path = folders / "records" / "toy" / f"{ids('quick')[0]}.npz"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(CorruptFileError, match=path.stem):
+        main(["verify", "--sample", "all"])
 
 
 def test_verify_without_records_says_so(capsys):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import io
 import json
 import multiprocessing
 import os
 import time
+import zipfile
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +20,7 @@ from hypothesis import strategies as st
 from toy import TOY, ToyConfig
 
 from shooting import record_files, records
+from shooting.checkpoints import FileCheckpoint
 from shooting.experiments import EXPERIMENTS, PROFILES, Experiment
 from shooting.identity import as_dict, digest, from_dict, later, record_id
 from shooting.storage import BusyError, CorruptFileError, is_locked, lock
@@ -160,6 +164,44 @@ def test_a_local_record_is_published_without_training(record, folders, monkeypat
     assert published.path.read_bytes() == record.path.read_bytes()
 
 
+class Interrupted(BaseException):
+    """Stands for the end of the process: nothing in the package may catch it."""
+
+
+def interrupt(monkeypatch):
+    """Train CONFIG until its checkpoint holds three epochs, and die."""
+    original = FileCheckpoint.save
+
+    def save(self, state):
+        original(self, state)
+        if len(state["history"]) == 3:
+            raise Interrupted
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FileCheckpoint, "save", save)
+        with pytest.raises(Interrupted):
+            records.compute(TOY, CONFIG, seconds=0)
+
+
+def test_a_checkpoint_is_continued(monkeypatch):
+    interrupt(monkeypatch)
+    assert records.state_of(TOY, CONFIG) == "started"
+    assert records.compute(TOY, CONFIG).provenance["resumed"] == 1
+
+
+def test_fresh_does_not_continue_a_checkpoint(monkeypatch):
+    interrupt(monkeypatch)
+    assert records.compute(TOY, CONFIG, fresh=True).provenance["resumed"] == 0
+
+
+def test_a_checkpoint_of_other_code_is_not_continued(monkeypatch, caplog):
+    """The first epochs of one code and the last of another are a run of neither."""
+    interrupt(monkeypatch)
+    monkeypatch.setattr(records.provenance, "source_hash", lambda: "0" * 64)
+    assert records.compute(TOY, CONFIG).provenance["resumed"] == 0
+    assert "other code" in caplog.text
+
+
 def test_the_checkpoint_goes_when_the_record_is_there(record):
     path = records.lock_path(TOY, CONFIG)
     assert not path.with_suffix(".safetensors").exists()
@@ -213,6 +255,10 @@ def test_packing_depends_on_content_alone():
     one, two = {"a": np.arange(3), "b/c": np.eye(2)}, {"b/c": np.eye(2), "a": np.arange(3)}
     assert record_files.pack(one) == record_files.pack(two)
     assert record_files.pack(one) != record_files.pack({**one, "a": np.arange(1, 4)})
+    dates = {
+        info.date_time for info in zipfile.ZipFile(io.BytesIO(record_files.pack(one))).infolist()
+    }
+    assert dates == {(1980, 1, 1, 0, 0, 0)}, "the hour of packing is not content"
 
 
 def test_objects_cannot_be_packed():
@@ -221,6 +267,17 @@ def test_objects_cannot_be_packed():
 
 
 # --- NaN -----------------------------------------------------------------------------------
+
+
+def test_a_fact_that_is_no_number_is_refused():
+    """JSON has no NaN; Python would write one."""
+
+    def train(config, checkpoint):
+        return dataclasses.replace(TOY.train(config, checkpoint), facts={"parameters": np.nan})
+
+    with pytest.raises(ValueError, match="JSON"):
+        records.compute(dataclasses.replace(TOY, train=train), CONFIG)
+    assert records.load("toy", CONFIG) is None
 
 
 def test_a_poisoned_run_fails_and_its_neighbours_go_on(record):
@@ -313,6 +370,17 @@ def swap_config_and_checksum(record):
     edit(record.path, change)
 
 
+def raise_numerics_and_checksum(record):
+    """A stale record that was made to look like a present one, or the reverse."""
+
+    def change(document):
+        document["numerics"] += 1
+        document.pop("sha256")
+        document["sha256"] = digest(document)
+
+    edit(record.path, change)
+
+
 def rename_within(record):
     other = record_id("toy", ToyConfig(label=5, epochs=6))
     for suffix in (".json", ".npz"):
@@ -348,6 +416,7 @@ CORRUPTIONS = [
     edit_provenance,
     vouch_for_other_arrays,
     swap_config_and_checksum,
+    raise_numerics_and_checksum,
     not_a_record,
     truncate_arrays,
     flip_arrays,
@@ -366,9 +435,11 @@ def test_corruption_is_refused_by_load_and_named(record, corrupt):
 @pytest.mark.parametrize("corrupt", CORRUPTIONS)
 def test_corruption_is_set_aside_and_trained_again(record, corrupt, caplog):
     corrupt(record)
+    left = sorted(p.name for p in record.path.parent.iterdir())
     again = records.compute(TOY, CONFIG)
     np.testing.assert_array_equal(again.metrics["loss"], record.metrics["loss"])
-    assert list(record.path.parent.glob(f"{record.path.name}.corrupt-*"))
+    kept = sorted(p.name.partition(".corrupt-")[0] for p in record.path.parent.glob("*.corrupt-*"))
+    assert kept == left, "both files are kept for whoever wants to know what happened"
     assert record.path.name in caplog.text
 
 
@@ -376,6 +447,28 @@ def test_a_record_under_another_name_is_refused(record):
     rename_within(record)
     with pytest.raises(CorruptFileError, match=record.id):
         records.load("toy", ToyConfig(label=5, epochs=6))
+
+
+def test_objects_are_not_unpickled_even_if_the_checksums_are_right(record):
+    """Whoever can write records must not run code on the machine of whoever reads them."""
+    path = record.path.with_suffix(".npz")
+    np.savez(path, a=np.array([object()]), allow_pickle=True)
+
+    def change(document):
+        document["arrays"]["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+        document.pop("sha256")
+        document["sha256"] = digest(document)
+
+    edit(record.path, change)
+    with pytest.raises(ValueError, match="allow_pickle=False"):
+        records.load("toy", CONFIG)
+
+
+def test_an_edited_record_is_not_published(record, folders):
+    edit_a_metric(record)
+    with pytest.raises(CorruptFileError, match=record.id):
+        record_files.publish(record.path, folders / "records" / "toy" / record.path.name)
+    assert not (folders / "records").exists()
 
 
 def test_control_an_intact_record_is_not_refused(record):

@@ -67,6 +67,15 @@ def test_the_last_bit_counts_on_the_same_machine(record, part):
     assert "rule: equal" in problem
 
 
+def test_other_shapes_and_names_count_on_the_same_machine(record):
+    """Comparing only what both sides have, or what broadcasts, would find nothing."""
+    other = changed(record, arrays={"history": record.arrays["history"][:1]})
+    more = changed(record, metrics={"accuracy": record.metrics["loss"]})
+    assert "shape recorded (20, 3), now (1, 3)" in compare(record, other)[0]
+    for pair in [(record, more), (more, record)]:
+        assert "metric accuracy is in one of the two only" in compare(*pair)[0]
+
+
 @pytest.mark.parametrize("key", verification.MACHINE)
 def test_any_other_machine_or_version_gets_the_other_rules(record, key):
     other = changed(record, provenance={key: "another"})
@@ -79,6 +88,22 @@ def test_early_losses_elsewhere_agree_to_four_digits(record):
     far = changed(elsewhere(record), early=record.early * (1 + 1.1e-4))
     assert compare(record, near) == []
     assert "within 0.0001 relative" in compare(record, far)[0]
+
+
+def test_other_numbers_of_steps_or_runs_elsewhere_are_a_difference(record):
+    fewer = changed(elsewhere(record), early=record.early[:7])
+    assert "rule: same shape" in compare(record, fewer)[0]
+    assert "rule: same shape" in compare(record, changed(fewer, early=record.early[:, :1]))[0]
+
+
+def test_the_last_training_loss_elsewhere_stays_in_the_widened_range(record):
+    """Also of experiments whose metrics hold no ``loss``."""
+    old = dataclasses.replace(record, metrics={})
+    history = record.arrays["history"].copy()
+    assert compare(old, elsewhere(old)) == []
+    history[-1, 2] = 2 * history[-1].max()
+    (problem,) = compare(old, changed(elsewhere(old), arrays={"history": history}))
+    assert "last training loss of run 2" in problem
 
 
 def test_counts_elsewhere_are_equal(record):

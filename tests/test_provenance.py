@@ -1,0 +1,116 @@
+"""The source hash sees what can change a result and nothing else; the commit says if it is all."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from shooting import provenance
+from shooting.provenance import NO_TRAINING
+
+PACKAGE = provenance.PACKAGE
+COMMAND_LINE = "__main__.py"  # draws figures too; what it trains it takes from the experiments
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A small package in a folder of its own."""
+    for name, text in {
+        "fit.py": "a = 1\n",
+        "native/step.c": "int a;\n",
+        "figures/b.py": "b\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(provenance, "PACKAGE", tmp_path)
+    return tmp_path
+
+
+def source_hash() -> str:
+    return provenance.source_hash.__wrapped__()  # afresh, where a process asks once
+
+
+def commit():
+    return provenance.commit.__wrapped__()
+
+
+def git(folder: Path, *arguments: str) -> str:
+    who = ["-c", "user.name=nobody", "-c", "user.email=nobody@example.org"]
+    command = ["git", "-C", str(folder), *who, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.mark.parametrize("name", ["fit.py", "native/step.c"])
+def test_every_source_that_trains_is_in_the_hash(package, name):
+    before = source_hash()
+    (package / name).write_text("changed\n")
+    assert source_hash() != before
+
+
+def test_names_are_in_the_hash(package):
+    before = source_hash()
+    (package / "fit.py").rename(package / "fits.py")
+    assert source_hash() != before
+
+
+@pytest.mark.parametrize("folder", NO_TRAINING)
+def test_what_no_training_imports_is_not_in_the_hash(package, folder):
+    before = source_hash()
+    (package / folder).mkdir(exist_ok=True)
+    (package / folder / "new.py").write_text("c = 3\n")
+    assert source_hash() == before
+
+
+def imported(text: str) -> set[str]:
+    """Parts of the package that a source imports, at its top or inside a function."""
+    found = set()
+    for node in ast.walk(ast.parse(text)):
+        names = (
+            [a.name for a in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+        )
+        if isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{name}" for name in names]
+        found |= {n.split(".")[1] for n in names if n.startswith("shooting.")}
+    return found
+
+
+def test_no_source_in_the_hash_imports_one_outside_it():
+    """Else a result could change and the hash would not."""
+    sources = [p for p in provenance.source_files() if p.suffix == ".py"]
+    assert len(sources) > 20
+    offenders = {
+        str(p.relative_to(PACKAGE)): found
+        for p in sources
+        if p.relative_to(PACKAGE).as_posix() != COMMAND_LINE
+        and (found := imported(p.read_text(encoding="utf-8")) & {*NO_TRAINING})
+    }
+    assert offenders == {}
+
+
+def test_control_an_import_inside_a_function_is_found():
+    assert imported("def f():\n    from shooting.theory import linear\n") == {"theory"}
+    assert imported("from shooting import figures, fit\nimport shooting.claims.rule") == {
+        "figures",
+        "fit",
+        "claims",
+    }
+
+
+def test_the_commit_says_whether_sources_differ_from_it(package):
+    git(package, "init", "-q")
+    git(package, "add", ".")
+    git(package, "commit", "-q", "-m", "one")
+    assert commit() == (git(package, "rev-parse", "HEAD"), False)
+    (package / "fit.py").write_text("a = 2\n")
+    assert commit() == (git(package, "rev-parse", "HEAD"), True)
+    git(package, "checkout", "-q", ".")
+    (package / "new.py").write_text("n = 1\n")
+    assert commit()[1], "a source that git does not know is a change too"
+
+
+def test_outside_a_checkout_there_is_no_commit(package, monkeypatch):
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(package.parent))
+    assert commit() == (None, None)
