@@ -47,7 +47,7 @@ NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 EXECUTED  := $(NOTEBOOKS:notebooks/%=$(RUNS)/%)
 PACKAGE   := $(shell find shooting -name '*.py' -o -name '*.[ch]')
 RECORDS   := $(shell find book/records -type f 2>/dev/null) $(wildcard book/*.yaml)
-PROSE     := _config.yml book/_tools/offline.py $(shell find book -type f ! -path '*/_tools/*' ! -path '*/records/*' ! -name '.*')
+PROSE     := _config.yml $(filter-out %/normalise.py %/run_notebook.py,$(wildcard book/_tools/*.py)) $(shell find book -type f ! -path '*/_tools/*' ! -path '*/records/*' ! -name '.*')
 SITE      := _build/html
 TEST_SITE := _build/test/html
 # A quick page reads committed records only, whatever else was computed on this machine.
@@ -100,6 +100,7 @@ figures: $(EXECUTED) ## redraw every figure into _build/figures/PROFILE
 reference: $(EXECUTED) ## execute and store the outputs in notebooks/ as the reference
 	$(if $(NOTEBOOKS),,$(error there is no notebook in notebooks/))
 	@"$(PY)" book/_tools/normalise.py --into notebooks $(EXECUTED)
+	@"$(PY)" book/_tools/measured.py --into book/times.json $(EXECUTED)
 	@touch $(EXECUTED)
 
 FIGURES := fig2 fig3 fig6 fig7 fig8 fig9 fig10 fig11 tab1 tab2
