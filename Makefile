@@ -154,12 +154,13 @@ $(RUNS)/%.ipynb: notebooks/%.ipynb $(PACKAGE) $(RECORDS) book/_tools/run_noteboo
 	@$(COMMITTED_ONLY) "$(PY)" book/_tools/run_notebook.py $< $@ $(PARAMETERS)
 
 # The same recipe twice: the book from notebooks just executed, and, for the tests, from the
-# committed outputs (which pytest compares with a fresh run in the same call).
+# committed outputs (which pytest compares with a fresh run in the same call). Figures as SVG and PDF
+# belong to a fresh run.
 define build_book
 	@rm -rf $(1)/site $(1)/_build $(2) && mkdir -p $(1)/site/notebooks
 	@cp -R book $(1)/site/ && rm -rf $(1)/site/book/_tools
 	@$(if $(3),cp $(3) $(1)/site/notebooks/)
-	@"$(PY)" -W ignore::DeprecationWarning -c 'from jupyter_book.cli.main import main; main()' build $(1)/site --path-output $(1) \
+	@$(4) "$(PY)" -W ignore::DeprecationWarning -c 'from jupyter_book.cli.main import main; main()' build $(1)/site --path-output $(1) \
 	  --config _config.yml --toc "$(CURDIR)/book/_toc.yml" -n -W --keep-going -q > /dev/null
 	@mv $(1)/_build/html $(2) && touch $(2)/.done
 endef
@@ -168,4 +169,4 @@ $(SITE)/.done: $(EXECUTED) $(PROSE) $(STAMP)
 	$(call build_book,_build/book,$(SITE),$(EXECUTED))
 
 $(TEST_SITE)/.done: $(NOTEBOOKS) $(PROSE) $(STAMP)
-	$(call build_book,_build/test,$(TEST_SITE),$(NOTEBOOKS))
+	$(call build_book,_build/test,$(TEST_SITE),$(NOTEBOOKS),SHOOTING_FIGDIR=)
