@@ -46,6 +46,12 @@ def test_a_folded_cell_opens_by_keyboard(page):
     assert page.evaluate("() => document.activeElement.parentElement.open")
 
 
+def test_formulas_are_no_stops_on_the_way(page):
+    """A page has hundreds; MathJax would make each a stop of the Tab key."""
+    assert page.locator("mjx-container").count() > 20
+    assert page.locator("mjx-container[tabindex='0']").count() == 0
+
+
 def test_light_and_dark_are_reached_by_keyboard(page):
     before = page.evaluate("() => document.documentElement.dataset.mode")
     assert tab_until(page, ON_THEME)
