@@ -47,7 +47,7 @@ NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 EXECUTED  := $(NOTEBOOKS:notebooks/%=$(RUNS)/%)
 PACKAGE   := $(shell find shooting -name '*.py' -o -name '*.[ch]')
 RECORDS   := $(shell find book/records -type f 2>/dev/null) $(wildcard book/*.yaml)
-PROSE     := _config.yml book/_tools/offline.py $(shell find book -type f ! -path '*/_tools/*' ! -path '*/records/*' ! -name '.*')
+PROSE     := _config.yml $(filter-out %/normalise.py %/run_notebook.py,$(wildcard book/_tools/*.py)) $(shell find book -type f ! -path '*/_tools/*' ! -path '*/records/*' ! -name '.*')
 SITE      := _build/html
 TEST_SITE := _build/test/html
 # A quick page reads committed records only, whatever else was computed on this machine.
@@ -100,6 +100,7 @@ figures: $(EXECUTED) ## redraw every figure into _build/figures/PROFILE
 reference: $(EXECUTED) ## execute and store the outputs in notebooks/ as the reference
 	$(if $(NOTEBOOKS),,$(error there is no notebook in notebooks/))
 	@"$(PY)" book/_tools/normalise.py --into notebooks $(EXECUTED)
+	@"$(PY)" book/_tools/measured.py --into book/times.json $(EXECUTED)
 	@touch $(EXECUTED)
 
 FIGURES := fig2 fig3 fig6 fig7 fig8 fig9 fig10 fig11 tab1 tab2
@@ -153,12 +154,13 @@ $(RUNS)/%.ipynb: notebooks/%.ipynb $(PACKAGE) $(RECORDS) book/_tools/run_noteboo
 	@$(COMMITTED_ONLY) "$(PY)" book/_tools/run_notebook.py $< $@ $(PARAMETERS)
 
 # The same recipe twice: the book from notebooks just executed, and, for the tests, from the
-# committed outputs (which pytest compares with a fresh run in the same call).
+# committed outputs (which pytest compares with a fresh run in the same call). Figures as SVG and PDF
+# belong to a fresh run.
 define build_book
 	@rm -rf $(1)/site $(1)/_build $(2) && mkdir -p $(1)/site/notebooks
 	@cp -R book $(1)/site/ && rm -rf $(1)/site/book/_tools
 	@$(if $(3),cp $(3) $(1)/site/notebooks/)
-	@"$(PY)" -W ignore::DeprecationWarning -c 'from jupyter_book.cli.main import main; main()' build $(1)/site --path-output $(1) \
+	@$(4) "$(PY)" -W ignore::DeprecationWarning -c 'from jupyter_book.cli.main import main; main()' build $(1)/site --path-output $(1) \
 	  --config _config.yml --toc "$(CURDIR)/book/_toc.yml" -n -W --keep-going -q > /dev/null
 	@mv $(1)/_build/html $(2) && touch $(2)/.done
 endef
@@ -167,4 +169,4 @@ $(SITE)/.done: $(EXECUTED) $(PROSE) $(STAMP)
 	$(call build_book,_build/book,$(SITE),$(EXECUTED))
 
 $(TEST_SITE)/.done: $(NOTEBOOKS) $(PROSE) $(STAMP)
-	$(call build_book,_build/test,$(TEST_SITE),$(NOTEBOOKS))
+	$(call build_book,_build/test,$(TEST_SITE),$(NOTEBOOKS),SHOOTING_FIGDIR=)

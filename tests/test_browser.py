@@ -48,6 +48,22 @@ OVERFLOW = """() => {
 }"""
 
 
+# Findings that keep someone from reading; formulas are pictures of one kind, looked at elsewhere.
+SERIOUS = """async rules => {
+    const freeze = document.createElement('style');
+    freeze.textContent = '* { transition: none !important }';
+    document.head.append(freeze);
+    const place = {include: [['html']], exclude: [['mjx-container']]};
+    const found = await axe.run(place, {runOnly: rules, resultTypes: ['violations']});
+    return found.violations
+        .filter(v => ['serious', 'critical'].includes(v.impact))
+        .flatMap(v => v.nodes.map(n => v.id + ': ' + n.html.slice(0, 120) + ' ' + (
+            [...n.any, ...n.all, ...n.none][0]?.message ?? '')));
+}"""
+STANDARD = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
+DARK = "() => { document.documentElement.dataset.theme = 'dark'; }"
+
+
 def _pages() -> list[str]:
     toc = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text(encoding="utf-8"))
     chapters = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
@@ -114,6 +130,12 @@ class Visit:
         if message.type in ("error", "warning") and TIMING not in message.text:
             self.said.append(f"{message.text} ({message.location.get('url')})")
 
+    def serious(self, axe: str, rules: list[str]) -> list[str]:
+        """What an accessibility scan objects to."""
+        self.page.set_viewport_size(DESKTOP)
+        self.page.evaluate(axe)
+        return self.page.evaluate(SERIOUS, rules)
+
     def strangers(self) -> list[str]:
         """Requests that left the machine."""
         hosts = {url: urlsplit(url) for url in self.requested}
@@ -128,6 +150,13 @@ class Visit:
         self.page.set_viewport_size(viewport)
         self.page.wait_for_function(f"window.innerWidth === {viewport['width']}", polling=20)
         return self.page.evaluate(OVERFLOW)
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    """The script of axe-core, as a Python package brings it."""
+    package = pytest.importorskip("axe_playwright_python", reason="needs the extra 'browser'")
+    return (Path(package.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module", params=_pages())
@@ -159,6 +188,16 @@ def test_page_never_scrolls_sideways(visit, viewport):
     assert visit.overflow(viewport) == []
 
 
+def test_page_is_accessible(visit, axe):
+    assert visit.serious(axe, STANDARD) == []
+
+
+def test_words_are_readable_in_dark_mode(visit, axe):
+    """The last test on a page, since it leaves it dark."""
+    visit.page.evaluate(DARK)
+    assert visit.serious(axe, ["color-contrast"]) == []
+
+
 def test_search_finds_a_term(browser, address):
     opened = Visit(browser, f"{address}/search.html?q=costate")
     # The hits are listed one by one: wait for the one looked for, not for the first.
@@ -172,18 +211,22 @@ CONTROL = """<!doctype html><html lang="en"><head><link rel="icon" href="data:,"
 <div class="math">\\[ x = \\nosuchmacro \\]</div>
 <img src="gone.png" alt="an image that is not there"><div style="width: 900px">wide</div>
 <img src="http://stranger.invalid/x.png" alt="an image on another machine">
+<img src="data:," id="mute"><p style="color: #bbb; background: #fff">pale words on white</p>
 </article></body></html>"""
 
 
-def test_control_a_bad_page_fails_every_check(browser, root, tmp_path):
+def test_control_a_bad_page_fails_every_check(browser, axe, root, tmp_path):
     shutil.copy(root / "book" / "_static" / "mathjax" / "tex-svg.js", tmp_path)
     (tmp_path / "bad.html").write_text(CONTROL, encoding="utf-8")
     for address in serve(tmp_path):
         opened = Visit(browser, f"{address}/bad.html")
         assert opened.page.evaluate(BAD_MATH) > 0
-        assert len(opened.page.evaluate(BLANK)) == 2
+        assert len(opened.page.evaluate(BLANK)) == 3
         assert opened.strangers() == ["http://stranger.invalid/x.png"]
         assert opened.overflow(PHONE) != []
+        objections = " ".join(opened.serious(axe, STANDARD))
+        assert "image-alt" in objections
+        assert "color-contrast" in objections
         end = time.monotonic() + PATIENCE / 1000
         while not opened.said:  # messages come in their own time
             assert time.monotonic() < end, "the missing picture was not complained about"

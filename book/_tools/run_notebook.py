@@ -4,11 +4,16 @@ Usage: python run_notebook.py SOURCE TARGET [--profile PROFILE]
 """
 
 import argparse
+import dataclasses
 import os
+import resource
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import checkout
+import nbformat
 import papermill
 from papermill.exceptions import PapermillExecutionError
 
@@ -36,7 +41,21 @@ def execute(source: Path, target: Path, profile: str | None) -> None:
         progress_bar=False,
         extra_arguments=["--IPKernelApp.log_level=40"],  # ipykernel warns of every start
     )
+    _stamp(partial, source.name)
     os.replace(partial, target)
+
+
+def _stamp(executed: Path, name: str) -> None:
+    """Note commit and processor time in the executed notebook, for the pages."""
+    notebook = nbformat.read(executed, as_version=4)
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    stamp: dict[str, Any] = {"cpu_seconds": round(spent.ru_utime + spent.ru_stime, 1)}
+    if (commit := checkout.last_commit()) is not None:
+        own = checkout.last_commit(f"notebooks/{name}", "shooting", "book/records")
+        dirty = own is None or own.dirty
+        stamp["commit"] = dataclasses.asdict(dataclasses.replace(commit, dirty=dirty))
+    notebook.metadata["shooting"] = stamp
+    nbformat.write(notebook, executed)
 
 
 def main() -> int:

@@ -1,0 +1,194 @@
+"""What the book's extensions write on pages: provenance, files of figures, times of notebooks."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections import Counter
+
+import checkout
+import figure_files
+import footer
+import html_checks as checks
+import measured
+import nbformat
+import pytest
+
+from shooting.claims import judge_all
+
+# --- the front page ------------------------------------------------------------------------
+
+ROWS = {
+    "reproduced": "reproduced",
+    "in part": "partly",
+    "not reproduced": "not reproduced",
+    "not run, because records are missing": "not run",
+}
+
+
+@pytest.fixture(scope="module")
+def front(site):
+    return checks.parse(site / "book" / "index.html").find("article")
+
+
+def counted(front) -> dict[str, int]:
+    rows = [[c.get_text(" ", strip=True) for c in row("td")] for row in front("tr")]
+    return {ROWS[row[0]]: int(row[1]) for row in rows if row and row[0] in ROWS}
+
+
+def test_front_page_counts_verdicts_as_the_claims_do(front):
+    verdicts = Counter(verdict.status for _, verdict in judge_all())
+    assert counted(front) == {name: verdicts[name] for name in ROWS.values()}
+    assert f"Of the {sum(verdicts.values())} claims" in front.get_text()
+
+
+def test_control_a_count_that_was_typed_is_noticed():
+    table = "<table><tr><td>in part</td><td>{}</td></tr></table>"
+    page = checks.BeautifulSoup(table.format(-1), "html.parser")
+    assert counted(page) == {"partly": -1}
+
+
+def test_front_page_says_what_was_measured(front, root):
+    stored = json.loads((root / "book" / "times.json").read_text(encoding="utf-8"))
+    text = front.get_text()
+    for words in measured.substitutions(stored).values():
+        assert words.replace("`", "") in text
+    half = stored | {"seconds": {k: v / 2 for k, v in stored["seconds"].items()}}
+    assert measured.substitutions(half)["longest_time"].replace("`", "") not in text  # control
+
+
+def test_times_are_those_of_notebooks(root):
+    stored = json.loads((root / "book" / "times.json").read_text(encoding="utf-8"))
+    assert set(stored["seconds"]) <= {p.stem for p in root.glob("notebooks/*.ipynb")}
+    assert min(stored["seconds"].values()) > 0
+
+
+# --- times ---------------------------------------------------------------------------------
+
+
+def executed(folder, name: str, **stamp):
+    metadata = {"papermill": {"end_time": "2026-11-25T10:00:00", "parameters": {}}}
+    if stamp:
+        metadata["shooting"] = stamp
+    notebook = nbformat.v4.new_notebook(metadata=metadata)
+    nbformat.write(notebook, folder / f"{name}.ipynb")
+    return folder / f"{name}.ipynb"
+
+
+def test_times_of_a_few_notebooks_leave_the_others(tmp_path):
+    known = {"seconds": {"a": 1.0, "b": 2.0}, "date": "2026-01-01"}
+    paths = [executed(tmp_path, "b", cpu_seconds=5.0), executed(tmp_path, "c")]
+    found = measured.update(known, paths)
+    assert found["seconds"] == {"a": 1.0, "b": 5.0}  # c carries no trace of an execution
+    assert found["date"] == "2026-11-25"
+
+
+# --- provenance ----------------------------------------------------------------------------
+
+
+def git(folder, *arguments: str) -> None:
+    identity = ["-c", "user.name=n", "-c", "user.email=n@example.org"]
+    subprocess.run(["git", "-C", folder, *identity, *arguments], check=True, capture_output=True)
+
+
+def test_commit_is_that_of_the_files_and_changes_show(tmp_path):
+    assert checkout.last_commit(root=tmp_path) is None  # no checkout
+    git(tmp_path, "init", "-q")
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(name)
+        git(tmp_path, "add", ".")
+        git(tmp_path, "commit", "-q", "-m", name)
+    checkout.last_commit.cache_clear()
+    first, last = (checkout.last_commit(*paths, root=tmp_path) for paths in (("a",), ()))
+    assert first.name != last.name
+    assert not last.dirty
+    (tmp_path / "b").write_text("changed")
+    checkout.last_commit.cache_clear()
+    assert checkout.last_commit(root=tmp_path).dirty
+    assert not checkout.last_commit("a", root=tmp_path).dirty
+    (tmp_path / "inner").mkdir()
+    assert checkout.last_commit(root=tmp_path / "inner") is None  # someone else's checkout
+
+
+def test_every_page_says_where_it_comes_from(site):
+    pages = [p for p in checks.pages(site) if p.parent.name in ("book", "notebooks")]
+    feet = {p: checks.parse(p).select_one(".provenance") for p in pages}
+    assert [str(p) for p, foot in feet.items() if foot is None] == []
+    words = {p: foot.get_text(" ", strip=True) for p, foot in feet.items()}
+    assert all(re.search(r"Built from (commit \w{7,} |sources)", text) for text in words.values())
+    runs = [text for p, text in words.items() if p.parent.name == "notebooks"]
+    assert all("profile quick" in text for text in runs)
+    assert sum(" records of circles, trained 20" in text for text in runs) >= 2
+
+
+def test_records_of_a_page_are_listed_by_id(root, site):
+    page = checks.parse(site / "notebooks" / "12_circles.html").select_one(".provenance")
+    stored = {p.stem for p in (root / "book" / "records" / "circles").glob("*.json")}
+    assert {code.get_text() for code in page.select("details code")} == stored
+    other = checks.parse(site / "notebooks" / "01_optimal_control.html")
+    assert other.select(".provenance details") == []  # control: a page that reads none
+
+
+def test_stale_records_are_counted(tmp_path, monkeypatch):
+    folder = tmp_path / "circles"
+    folder.mkdir()
+    for n, source in enumerate(("now", "now", "before")):
+        made = {"ended": f"2026-11-2{n}T00:00:00", "source": source}
+        (folder / f"{n}.json").write_text(json.dumps({"id": f"r{n}", "provenance": made}))
+    monkeypatch.setattr(footer, "RECORDS", tmp_path)
+    monkeypatch.setattr(footer, "sources", lambda: "now")
+    text = footer.records(["circles"], "quick")
+    assert "3 records of circles, trained 2026-11-20 to 2026-11-22, 1 of them before" in text
+    assert footer.records(["circles"], "quick").count("<code>") == 3
+    assert footer.records([], "quick") == ""
+
+
+def test_an_execution_is_dated_and_a_stored_output_is_not(tmp_path):
+    stamp = {"name": "abc1234", "date": "2026-11-25", "dirty": True}
+    path = executed(tmp_path, "x", cpu_seconds=1.0, commit=stamp)
+    fresh = json.loads(path.read_text(encoding="utf-8"))
+    text = footer.outputs(fresh, "x.ipynb")
+    assert "executed on 2026-11-25 10:00 UTC from commit <code>abc1234</code> with" in text
+    stored = {"metadata": {}, "cells": [{"source": 'profile = "quick"\n', "cell_type": "code"}]}
+    assert "profile <code>quick</code>, as stored in" in footer.outputs(stored, "x.ipynb")
+    fresh["metadata"]["papermill"]["parameters"]["profile"] = "paper"
+    assert "<code>paper</code>" in footer.outputs(fresh, "x.ipynb")
+
+
+# --- files of figures ----------------------------------------------------------------------
+
+
+def test_every_figure_of_a_notebook_names_its_files(root):
+    nameless = {
+        (path.stem, label)
+        for path in root.glob("notebooks/*.ipynb")
+        for label, names in figure_files.figures(path).items()
+        if not names
+    }
+    assert nameless == set()
+
+
+def test_control_a_figure_that_is_not_saved_is_noticed():
+    assert figure_files.file_names("draw(fig)\nplt.show()") == []
+    assert figure_files.file_names('save(draw(x, "y"), "name");') == ["name"]
+    assert figure_files.file_names('show("fig7", "fig8")') == ["fig7-fig8"]
+
+
+def test_a_figure_offers_the_files_there_are(tmp_path, monkeypatch):
+    monkeypatch.setenv("SHOOTING_FIGDIR", str(tmp_path))
+    bare = figure_files.line("notebooks/12_circles", "flow", "make it")
+    assert "<a " not in bare
+    assert "<code>make it</code>" in bare
+    for kind in figure_files.KINDS:
+        (tmp_path / f"flow.{kind}").write_text(kind)
+    full = figure_files.line("notebooks/12_circles", "flow", "make it")
+    assert re.findall(r'href="\.\./_figures/flow\.(\w+)"', full) == ["svg", "pdf", "png"]
+
+
+def test_every_figure_on_a_page_says_how_to_redraw_it(site):
+    for page in checks.pages(site):
+        if page.parent.name == "notebooks":
+            parsed = checks.parse(page)
+            drawn, lines = parsed.select("figure.align-default"), parsed.select(".figure-files")
+            assert len(drawn) == len(lines), page.name
