@@ -47,7 +47,7 @@ NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 EXECUTED  := $(NOTEBOOKS:notebooks/%=$(RUNS)/%)
 PACKAGE   := $(shell find shooting -name '*.py' -o -name '*.[ch]')
 RECORDS   := $(shell find book/records -type f 2>/dev/null) $(wildcard book/*.yaml)
-PROSE     := _config.yml book/_tools/offline.py $(shell find book -type f ! -path '*/_tools/*' ! -path '*/records/*' ! -name '.*')
+PROSE     := _config.yml book/_tools/offline.py book/_tools/docstrings.py $(shell find book -type f ! -path '*/_tools/*' ! -path '*/records/*' ! -name '.*')
 SITE      := _build/html
 TEST_SITE := _build/test/html
 # A quick page reads committed records only, whatever else was computed on this machine.
@@ -166,5 +166,5 @@ endef
 $(SITE)/.done: $(EXECUTED) $(PROSE) $(STAMP)
 	$(call build_book,_build/book,$(SITE),$(EXECUTED))
 
-$(TEST_SITE)/.done: $(NOTEBOOKS) $(PROSE) $(STAMP)
+$(TEST_SITE)/.done: $(NOTEBOOKS) $(PROSE) $(PACKAGE) $(STAMP)
 	$(call build_book,_build/test,$(TEST_SITE),$(NOTEBOOKS))
