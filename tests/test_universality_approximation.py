@@ -15,6 +15,7 @@ from shooting.universality.approximation import (
     approximate,
     field_error,
     fit_intervals,
+    sample,
     surround,
 )
 from shooting.universality.bounds import (
@@ -23,6 +24,7 @@ from shooting.universality.bounds import (
     check_lipschitz,
     estimate_smoothness,
     gronwall,
+    into_ball,
     lipschitz_bound,
     reach,
     spectral_norm,
@@ -40,6 +42,7 @@ from shooting.universality.counterexamples import (
     wrong_shape,
 )
 from shooting.universality.embeddings import stack
+from shooting.universality.pieces import Piece, drive, energy, retime
 from shooting.universality.targets import BUILT_IN, Smoothness, Target, jet, moving_vortex
 
 QUICK = Settings(intervals=8, neurons=60, shared=True)
@@ -65,8 +68,20 @@ def test_covers_cover(dim, radius, rho, seed):
     x = torch.randn(50, dim, generator=g, dtype=torch.float64)
     x = radius * x / x.norm(dim=1, keepdim=True)
     scale = torch.rand(50, 1, generator=g, dtype=torch.float64)
-    assert float(torch.cdist(x * scale, ball_cover(dim, radius, rho)).amin(1).max()) <= rho + 1e-12
+    cover = ball_cover(dim, radius, rho)
+    inner = into_ball(cover, radius)
+    assert float(inner.norm(dim=1).max()) <= radius + 1e-12
+    for nodes in (cover, inner):
+        assert float(torch.cdist(x * scale, nodes).amin(1).max()) <= rho + 1e-12
     assert float(torch.cdist(x, sphere_cover(dim, radius, rho)).amin(1).max()) <= rho + 1e-12
+
+
+def test_grid_maxima_are_bounds_from_below_even_at_the_edge():
+    """w = exp(x) on [-1, 1]: nodes beyond the edge would report a slope larger than e."""
+    target = Target(lambda t, x: torch.exp(x), 1)
+    found = lipschitz_bound(target, 1.0, Smoothness(0.0, math.e, 0.0), rho=0.07)
+    assert found.sampled <= math.e + 1e-12 <= found.upper
+    assert float(ball_cover(1, 1.0, 0.07).exp().max()) > math.e + 0.05  # control
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3])
@@ -105,8 +120,8 @@ def test_the_sampled_value_is_no_bound_and_the_upper_one_is():
     target = moving_vortex()
     ball = surround(target)
     nets = fit_intervals(target, ball.radius, QUICK)
-    coarse = field_error(target, nets, ball, rho=0.3, times=2)
-    fine = field_error(target, nets, ball, rho=0.02, times=8)
+    coarse = field_error(nets, ball, sample(target, ball, rho=0.3), times=2)
+    fine = field_error(nets, ball, sample(target, ball, rho=0.02), times=8)
     assert coarse.sampled < fine.sampled <= fine.upper < coarse.upper
 
 
@@ -132,6 +147,25 @@ def test_error_and_bound_fall_with_the_number_of_intervals(balls):
     errors = [float(f.error(disk()).max()) for f in found]
     assert errors == sorted(errors, reverse=True)
     assert [f.bound for f in found] == sorted((f.bound for f in found), reverse=True)
+
+
+def test_values_used_again_give_the_same_numbers(balls):
+    target, ball = moving_vortex(), balls["moving vortex"]
+    how = replace(QUICK, intervals=2, rho=0.1)
+    once = approximate(target, how, ball=ball)
+    again = approximate(target, how, ball=ball, known=sample(target, ball, rho=0.1))
+    assert again.eps == once.eps
+    assert again.energy == once.energy
+
+
+def test_the_cheapest_timing_costs_less_and_leads_to_the_same_map(balls):
+    found = approximate(moving_vortex(), replace(QUICK, rho=0.2), ball=balls["moving vortex"])
+    blocks = [{n: v[k] for n, v in found.theta.items()} for k in range(8)]
+    pieces = retime(found.updown, [Piece(1 / 8, theta, 40) for theta in blocks])
+    assert energy(found.updown, pieces) == pytest.approx(found.least_energy, rel=1e-12)
+    assert found.least_energy < found.energy
+    ends = drive(found.updown, pieces, found.lift(disk()))[-1, :, :2]
+    assert torch.allclose(ends, found.flow(disk(), step=1 / 320)[-1], atol=1e-6)  # RK4, h = 1/320
 
 
 def test_certified_means_derived_constants_and_room(balls):
@@ -229,6 +263,13 @@ def test_bad_fields_get_a_sentence(make, sentence):
 def test_steep_but_lipschitz_fields_are_not_refused(steep):
     check_lipschitz(Target(lambda t, x: torch.tanh(steep * x), 1), 1.0)
     check_lipschitz(Target(lambda t, x: torch.relu(steep * x - 0.1), 1), 1.0)
+
+
+def test_runge_kutta_is_not_what_limits_the_reach():
+    """1/200 against 1/800: the error that the bound of the reach leaves out is below 1e-8."""
+    for make in BUILT_IN.values():
+        coarse, fine = (make().flow(disk(), step=h)[-1] for h in (1 / 200, 1 / 800))
+        assert float((coarse - fine).abs().max()) < 1e-8
 
 
 def test_reach_of_a_known_flow():

@@ -15,12 +15,17 @@ from shooting.universality.transfer import lipschitz_from_energy, reference, sho
 
 
 @pytest.fixture(scope="module")
-def aim():
+def nets():
     def wave(t, x):
         return 0.8 * math.cos(math.pi * t / 2) * torch.sin(1.5 * x) + 0.3 * math.sin(math.pi * t)
 
     how = Settings(intervals=4, neurons=4, shared=True, ridge=1e-2)
-    return reference(fit_intervals(Target(wave, 1, 1.5), 2.5, how))
+    return fit_intervals(Target(wave, 1, 1.5), 2.5, how)
+
+
+@pytest.fixture(scope="module")
+def aim(nets):
+    return reference(nets)
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +67,12 @@ def test_reference_constant_is_a_lipschitz_constant(aim):
     x = torch.linspace(-1.5, 1.5, 801, dtype=torch.float64).unsqueeze(1)
     quotient = float((aim.flow(x).diff(dim=0) / x.diff(dim=0)).abs().max())
     assert quotient <= aim.lipschitz
+
+
+def test_a_flow_that_leaves_the_ball_of_its_constant_is_refused(nets):
+    assert reference(nets).lipschitz >= reference(nets, ball=3.0).lipschitz
+    with pytest.raises(ValueError, match="stays within 1.6"):
+        reference(nets, ball=1.6)
 
 
 def test_lipschitz_from_energy_is_nearly_attained():

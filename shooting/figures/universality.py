@@ -9,10 +9,18 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.colors import to_hex
 from torch import Tensor
 
 from shooting.figures.style import PALETTE
 from shooting.universality.approximation import Approximation
+
+# shows the frame that the slider stands at, in every panel of its figure
+_TURN = (
+    "const f=this.closest('figure');f.querySelector('output').value=(this.value/this.max).toFixed(2);"
+    "for(const g of f.querySelectorAll('g[data-frame]'))"
+    "g.style.display=g.dataset.frame===this.value?'':'none'"
+)
 
 
 def disk_lines(radius: float = 1.0, *, lines: int = 9, points: int = 41) -> Tensor:
@@ -75,3 +83,66 @@ def share_limits(axes: np.ndarray) -> None:
     low, high = boxes.min(0), boxes.max(0)
     for ax in axes.flat:
         ax.axis((low[0], high[1], low[2], high[3]))
+
+
+def flow_slider(found: Sequence[Approximation], caption: str, *, frames: int = 9) -> str:
+    """The true flow and its approximations side by side, as HTML with a slider for depth.
+
+    Without scripts the last frame shows. Needs no file and no network.
+
+    Args:
+        found: Approximations of one target.
+        caption: What is seen; also read out in place of the drawings.
+        frames: Number of depths, equispaced.
+    """
+    lines = disk_lines(lines=7, points=21), circle(points=61)
+    flows = [partial(f.flow, times=frames) for f in (found[0].target, *found)]
+    paths = [[moved(c, flow) for c in lines] for flow in flows]
+    names = ["true flow", *(f"UpDown, k = {len(f.nets)}" for f in found)]
+    box = _window(torch.cat([rim.reshape(-1, 2) for _, rim in paths]))
+    panels = [
+        _panel(k, name, [_frame(*(c[t] for c in path)) for t in range(frames)], box)
+        for k, (name, path) in enumerate(zip(names, paths, strict=True))
+    ]
+    last = frames - 1
+    return (
+        f'<figure class="flow-slider" role="group" aria-label="{caption}">'
+        f'<div style="display:flex;flex-wrap:wrap;gap:0.5rem">{"".join(panels)}</div>'
+        f'<label>depth t <input type="range" min="0" max="{last}" value="{last}" '
+        f'oninput="{_TURN}" style="width:min(20rem,60%);vertical-align:middle"> '
+        f"<output>1.00</output></label><figcaption>{caption}</figcaption></figure>"
+    )
+
+
+def _points(curve: Tensor) -> str:
+    """A polyline in hundredths, the second axis pointing down as in all of SVG."""
+    steps = (100 * curve * torch.tensor([1.0, -1.0], dtype=curve.dtype)).round().int().tolist()
+    return " ".join(f"{x},{y}" for x, y in steps)
+
+
+def _frame(grid: Tensor, rim: Tensor) -> str:
+    chords = "".join(f'<polyline points="{_points(c)}"/>' for c in grid)
+    return chords + f'<polyline points="{_points(rim[0])}" stroke-width="4"/>'
+
+
+def _window(points: Tensor, *, margin: int = 8) -> str:
+    low = (100 * points.amin(0)).floor().int() - margin
+    high = (100 * points.amax(0)).ceil().int() + margin
+    (left, bottom), (right, top) = low.tolist(), high.tolist()
+    return f"{left} {-top} {right - left} {top - bottom}"
+
+
+def _panel(index: int, name: str, drawn: Sequence[str], box: str) -> str:
+    """One panel; those of approximations show the true flow underneath, broad and light."""
+    colour, groups = to_hex(PALETTE[0 if index else 1]), []
+    for k, body in enumerate(drawn):
+        hidden = "" if k == len(drawn) - 1 else ' style="display:none"'
+        under = f'<use href="#flow-true-{k}" opacity="0.45" stroke-width="5"/>' if index else ""
+        label = "" if index else f'<g id="flow-true-{k}" stroke="{colour}">'
+        inner = f"{label}{body}</g>" if label else f'{under}<g stroke="{colour}">{body}</g>'
+        groups.append(f'<g data-frame="{k}"{hidden}>{inner}</g>')
+    return (
+        '<div style="flex:1 1 9rem;min-width:9rem;text-align:center">'
+        f'<svg viewBox="{box}" aria-hidden="true" fill="none" stroke-width="1.5" '
+        f'style="width:100%;max-height:16rem">{"".join(groups)}</svg>{name}</div>'
+    )

@@ -6,6 +6,6 @@ In the order of the chapter:
 * `embeddings`: Lemmas 5 and 6, moving networks as UpDown flows.
 * `targets`, `bounds`, `approximation`: Proposition 7 for any field, with its bound.
 * `counterexamples`: what breaks without each hypothesis.
-* `frozen`, `chattering`, `rectified`: functions in one line, and inflation factor 1.
+* `frozen`, `chattering`, `rectified`, `amplified`: functions in one line, and inflation factor 1.
 * `transfer`, `training`: universality of shooting, and what optimisation finds.
 """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -16,6 +18,7 @@ from shooting.universality.bounds import (
     check_lipschitz,
     estimate_smoothness,
     gronwall,
+    into_ball,
     lipschitz_bound,
     midpoints,
     reach,
@@ -24,7 +27,6 @@ from shooting.universality.bounds import (
 from shooting.universality.embeddings import Lift, share, stack
 from shooting.universality.networks import ShallowNet, fit_outer, random_features
 from shooting.universality.targets import Smoothness, Target
-
 
 @dataclass(frozen=True)
 class Ball:
@@ -110,11 +112,20 @@ class Approximation:
     @property
     def energy(self) -> float:
         """The energy of the UpDown control, integral of R over [0, 1]."""
+        return float(self._rates().mean())
+
+    @property
+    def least_energy(self) -> float:
+        """The energy of the cheapest timing with the same map at time 1: length^2 / 2."""
+        return float((2 * self._rates()).sqrt().mean()) ** 2 / 2
+
+    def _rates(self) -> Tensor:
+        """R on each of the equal blocks."""
         blocks = self.theta["theta1"].shape[0]
         each = [
             self.updown.penalty({n: v[k] for n, v in self.theta.items()}) for k in range(blocks)
         ]
-        return float(torch.stack(each).mean())
+        return torch.stack(each)
 
     def flow(self, x: Tensor, *, times: int = 2, step: float = 1 / 64) -> Tensor:
         """The UpDown flow at equispaced times, ``(times, n, d)``."""
@@ -139,11 +150,12 @@ def surround(target: Target, *, margin: float = 1.0, tries: int = 6) -> Ball:
     for _ in range(tries):
         if not radius < 100 * (target.radius + margin):
             break
-        check_lipschitz(target, radius)
         known = _smoothness(target, radius)
         lip = lipschitz_bound(target, radius, known)
         held = reach(target, lip.upper, known)
         if held.upper + margin <= radius + 1e-12:
+            if known.certified:  # estimated constants have been checked already
+                check_lipschitz(target, radius)
             return Ball(held, radius, lip, known)
         radius = held.upper + margin
     raise ValueError(
@@ -176,26 +188,60 @@ def fit_intervals(target: Target, radius: float, settings: Settings) -> list[Sha
     ]
 
 
-def field_error(
-    target: Target, nets: list[ShallowNet], ball: Ball, *, rho: float = 0.02, times: int = 8
-) -> Bound:
-    """eps = sup over t and B(0, r') of |w(t, x) - shl_t(x)|, sampled and bounded from above."""
-    nodes, k = ball_cover(target.dim, ball.radius, rho), len(nets)
-    sampled = upper = 0.0
+@dataclass(frozen=True)
+class Samples:
+    """A field on a grid, each time evaluated once: for several tries at the same field.
+
+    Attributes:
+        nodes: A cover of the ball by points of the ball ``(m, d)``.
+        rho: Its covering radius.
+        at: t to w and D_x w at the nodes.
+    """
+
+    nodes: Tensor = field(repr=False)
+    rho: float
+    at: Callable[[float], tuple[Tensor, Tensor]] = field(repr=False)
+
+
+def sample(target: Target, ball: Ball, *, rho: float = 0.02) -> Samples:
+    """Prepare the grid on which `field_error` compares networks with a field."""
+    nodes = into_ball(ball_cover(target.dim, ball.radius, rho), ball.radius)
+
+    @functools.cache
+    def at(t: float) -> tuple[Tensor, Tensor]:
+        return target(t, nodes), target.jacobian(t, nodes)
+
+    return Samples(nodes, rho, at)
+
+
+def field_error(nets: Sequence[ShallowNet], ball: Ball, known: Samples, *, times: int = 8) -> Bound:
+    """eps = sup over t and B(0, r') of |w(t, x) - shl_t(x)|, sampled and bounded from above.
+
+    Args:
+        nets: The network of each of the equal intervals.
+        ball: B(0, r') and the constants of w on it.
+        known: w on a cover of this ball, from `sample`.
+        times: Times per interval.
+    """
+    k, rho, sampled, upper = len(nets), known.rho, 0.0, 0.0
     for i, net in enumerate(nets):
         ts, gap = midpoints(i / k, (i + 1) / k, times)
-        value, slope = net(nodes), net.jacobian(nodes)
+        value, slope = net(known.nodes), net.jacobian(known.nodes)
         rest = rho**2 / 2 * (ball.known.curvature + net.curvature()) + gap * ball.known.rate
-        for t in ts:
-            e = torch.linalg.vector_norm(target(t, nodes) - value, dim=1)
-            de = spectral_norm(target.jacobian(t, nodes) - slope)
+        for w, dw in map(known.at, ts):
+            e = torch.linalg.vector_norm(w - value, dim=1)
+            de = spectral_norm(dw - slope)
             sampled = max(sampled, float(e.max()))
             upper = max(upper, float((e + rho * de).max()) + rest)
     return Bound(sampled, upper)
 
 
 def approximate(
-    target: Target, settings: Settings | None = None, *, ball: Ball | None = None
+    target: Target,
+    settings: Settings | None = None,
+    *,
+    ball: Ball | None = None,
+    known: Samples | None = None,
 ) -> Approximation:
     """Proposition 7: an UpDown flow close to the flow of a field, with the bound of its error.
 
@@ -203,12 +249,13 @@ def approximate(
         target: The field, yours or one of `targets.BUILT_IN`.
         settings: Numbers of intervals and neurons, and how to fit and bound.
         ball: From `surround`, to use it again.
+        known: From `sample`, to use the values of w again; its rho replaces that of the settings.
 
     Returns:
         The approximation; `bound`, `error` and `certified` say what it is worth.
     """
     how, ball = settings or Settings(), ball or surround(target)
     nets = fit_intervals(target, ball.radius, how)
-    eps = field_error(target, nets, ball, rho=how.rho, times=how.times)
+    eps = field_error(nets, ball, known or sample(target, ball, rho=how.rho), times=how.times)
     updown, lift, theta = (share if how.shared else stack)(nets)
     return Approximation(target, ball, nets, eps, updown, lift, theta)

@@ -7,6 +7,7 @@ all weights jump, at the price of one copy of the neurons per interval: alpha d 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -106,6 +107,7 @@ def lemma5(net: MovingNet, *, parts: int = 1, steps: int = 100) -> Embedding:
     h = net.length / parts
 
     def piece(k: int) -> Piece:
+        @functools.cache  # Runge-Kutta asks for the middle of a step twice
         def theta(t: float) -> Control:
             now = net.at(torch.tensor(k * h + t, dtype=torch.float64))
             return _follow(field, now, net.rates(k * h + t))

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from shooting.fields import UpDown
 from shooting.randomness import generator
-from shooting.universality.approximation import Ball, field_error
+from shooting.universality.approximation import Ball, field_error, sample
 from shooting.universality.bounds import Bound, ball_cover
 from shooting.universality.embeddings import Embedding, Lift, inflation_for
 from shooting.universality.networks import ShallowNet, fit_outer, random_features
@@ -65,7 +65,7 @@ def map_error(
     one = Bound(1.0, 1.0)
     ball = Ball(one, radius, one, Smoothness(0.0, curvature, 0.0))
     gap = Target(lambda t, x: function(x) - x, net.dim, radius, "g - id")
-    return field_error(gap, [net], ball, rho=rho, times=1)
+    return field_error([net], ball, sample(gap, ball, rho=rho), times=1)
 
 
 def winding_number(curve: Tensor) -> int:

@@ -32,7 +32,7 @@ class FlowTask:
     y: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
-        self.y = self.target.flow(self.x)[-1]
+        self.y = self.target.flow(self.x.double())[-1].to(self.x)
 
     def batches(self, epoch: int) -> Iterable[None]:
         """One full batch."""
@@ -58,6 +58,7 @@ def train_particles(
     learning_rate: float = 0.1,
     weight: float = 1e4,
     seeds: tuple[int, ...] = (0, 1, 2),
+    dtype: torch.dtype = torch.float32,
 ) -> tuple[DynamicParticles, FitResult]:
     """Train K particles, the lift fixed at its random start, one run for each seed.
 
@@ -70,6 +71,7 @@ def train_particles(
         learning_rate: First learning rate.
         weight: lambda.
         seeds: One run for each.
+        dtype: Precision of the training, single as in all trainings of the book.
 
     Returns:
         The trained model and its history.
@@ -80,13 +82,14 @@ def train_particles(
         lift="fixed",
         seeds=seeds,
         solver=Solver(step=0.1),
-    )
+    ).to(dtype)
     config = FitConfig(epochs, learning_rate=learning_rate, schedule=Cosine(epochs))
-    return model, fit(model, FlowTask(target, x, weight), config, label=target.name)
+    return model, fit(model, FlowTask(target, x.to(dtype), weight), config, label=target.name)
 
 
 @torch.no_grad()
 def sup_error(model: DynamicParticles, target: Target, x: Tensor) -> Tensor:
     """Largest |x(1) - phi(1, x)| over the points, per run."""
-    gap = model(x, [0.0, 1.0])[..., -1, :, :] - target.flow(x)[-1]
+    learned = model(x.to(model.penalty()), [0.0, 1.0])[..., -1, :, :]
+    gap = learned.to(x) - target.flow(x)[-1]
     return torch.linalg.vector_norm(gap, dim=-1).amax(-1)

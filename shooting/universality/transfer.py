@@ -73,10 +73,23 @@ def reference(nets: list[ShallowNet], *, radius: float = 1.5, ball: float = 4.0)
 
     Returns:
         The reference; its Lipschitz constant is e^L, L a bound of |shl'| on the ball.
+
+    Raises:
+        ValueError: If the flow leaves the ball.
     """
     nodes, rho = ball_cover(1, ball, 0.005), 0.005
     slope = max(float(n.jacobian(nodes).abs().max()) + rho * n.curvature() for n in nets)
-    return Reference(*share(nets), lipschitz=math.exp(slope), radius=radius)
+    found = Reference(*share(nets), lipschitz=math.exp(slope), radius=radius)
+    # flows of the line keep the order: all of C lies between its two ends
+    ends = torch.tensor([[-radius], [radius]], dtype=torch.float64)
+    z = carry(found.updown, found.theta, found.lift(ends), torch.linspace(0, 1, 41), solver=SOLVER)
+    farthest = float(z[..., 0].abs().max())
+    if farthest > 0.9 * ball:  # a tenth is left for what happens between the 41 times
+        raise ValueError(
+            f"expected a flow that stays within {ball:g}, got a point at {farthest:.3g}; "
+            "enlarge the ball, on which the Lipschitz constant is taken"
+        )
+    return found
 
 
 @dataclass(frozen=True)
