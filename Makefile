@@ -168,5 +168,5 @@ endef
 $(SITE)/.done: $(EXECUTED) $(PROSE) $(STAMP)
 	$(call build_book,_build/book,$(SITE),$(EXECUTED))
 
-$(TEST_SITE)/.done: $(NOTEBOOKS) $(PROSE) $(STAMP)
+$(TEST_SITE)/.done: $(NOTEBOOKS) $(PROSE) $(PACKAGE) $(STAMP)
 	$(call build_book,_build/test,$(TEST_SITE),$(NOTEBOOKS),SHOOTING_FIGDIR=)
