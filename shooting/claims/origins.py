@@ -82,12 +82,13 @@ def remark(found: Sequence[Origin]) -> str:
     """In one sentence: how many records the present code made, how many an earlier one."""
     total = sum(len(o.records) for o in found)
     old = [o for o in found if not o.is_present]
-    text = f"{total - sum(len(o.records) for o in old)} of {total} records: made by {HERE}"
+    late = sum(len(o.records) for o in old)
+    text = f"{HERE.capitalize()} made {total - late} of {total} records"
     if not old:
         return f"{text}."
     versions = len({o.source for o in old})
     word = EARLIER if versions == 1 else f"{versions} earlier versions"
-    return f"{text}; {sum(len(o.records) for o in old)} by {word}, under the same NUMERICS."
+    return f"{text}; {word}, under the same NUMERICS, made {late}."
 
 
 def stale_rows(folder: Path | None = None) -> list[tuple[str, ...]]:

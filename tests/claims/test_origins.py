@@ -50,10 +50,11 @@ def test_the_remark_counts_records_and_versions(made):
         return origins.remark(origins.origins([told(made[0], source=s) for s in sources]))
 
     here = source_hash()
-    assert say(here, here) == "2 of 2 records: made by the code as it is here."
-    assert "1 of 2 records" in say(here, "1")
-    assert "1 by an earlier version" in say(here, "1")
-    assert "2 by 2 earlier versions" in say("1", "2")
+    assert say(here, here) == "The code as it is here made 2 of 2 records."
+    assert say(here, "1").endswith(
+        "made 1 of 2 records; an earlier version, under the same NUMERICS, made 1."
+    )
+    assert "3 of 5 records; 2 earlier versions, under" in say("1", "2", here, here, here)
 
 
 def test_a_commit_with_changes_or_without_git_says_so(made):
