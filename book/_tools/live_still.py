@@ -1,4 +1,4 @@
-"""Draw book/_static/live.svg, the still picture for readers without JavaScript, by the page's script.
+"""Draw book/_static/live.svg, the picture for readers without JavaScript, by the page's script.
 
 ``python book/_tools/live_still.py`` (extra 'browser'), after a change of live.js or live.html; a
 test fails while the two differ.
