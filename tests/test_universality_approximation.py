@@ -5,10 +5,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from bs4 import BeautifulSoup
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import shooting
+from shooting.figures.universality import flow_slider
 from shooting.universality.approximation import (
     Ball,
     Settings,
@@ -79,9 +81,9 @@ def test_covers_cover(dim, radius, rho, seed):
 def test_grid_maxima_are_bounds_from_below_even_at_the_edge():
     """w = exp(x) on [-1, 1]: nodes beyond the edge would report a slope larger than e."""
     target = Target(lambda t, x: torch.exp(x), 1)
-    found = lipschitz_bound(target, 1.0, Smoothness(0.0, math.e, 0.0), rho=0.07)
+    found = lipschitz_bound(target, 1.0, Smoothness(0.0, math.e, 0.0), rho=0.09)
     assert found.sampled <= math.e + 1e-12 <= found.upper
-    assert float(ball_cover(1, 1.0, 0.07).exp().max()) > math.e + 0.05  # control
+    assert float(ball_cover(1, 1.0, 0.09).exp().max()) > math.e + 0.05  # control
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3])
@@ -166,6 +168,26 @@ def test_the_cheapest_timing_costs_less_and_leads_to_the_same_map(balls):
     assert found.least_energy < found.energy
     ends = drive(found.updown, pieces, found.lift(disk()))[-1, :, :2]
     assert torch.allclose(ends, found.flow(disk(), step=1 / 320)[-1], atol=1e-6)  # RK4, h = 1/320
+
+
+def test_slider_shows_every_flow_at_every_depth_and_ends_at_the_last(balls):
+    """Points of the drawing are those of the flows, to a hundredth; one frame is visible."""
+    found = approximate(moving_vortex(), replace(QUICK, rho=0.2), ball=balls["moving vortex"])
+    page = BeautifulSoup(flow_slider([found, found], "A vortex, twice", frames=3), "html.parser")
+    assert [d.get_text() for d in page.select("div > div")] == ["true flow", *["UpDown, k = 8"] * 2]
+    for panel in page("svg"):
+        frames = panel.select("g[data-frame]")
+        assert [g["data-frame"] for g in frames if not g.get("style")] == ["2"]
+        assert len(frames) == 3
+    ids = {tag["id"] for tag in page.select("[id]")}
+    assert {tag["href"][1:] for tag in page("use")} == ids == {f"flow-true-{k}" for k in range(3)}
+    start = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+    for flow, panel in zip((found.target.flow, found.flow), page("svg"), strict=False):
+        rim = panel.select("g[data-frame]")[2].select("polyline")[-1]["points"].split()[0]
+        x, y = (float(v) / 100 for v in rim.split(","))
+        assert torch.allclose(torch.tensor([[x, -y]]).double(), flow(start)[-1], atol=0.0051)
+    assert page.input["max"] == "2"
+    assert page.figcaption.get_text() == "A vortex, twice"
 
 
 def test_certified_means_derived_constants_and_room(balls):

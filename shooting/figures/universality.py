@@ -17,7 +17,8 @@ from shooting.universality.approximation import Approximation
 
 # shows the frame that the slider stands at, in every panel of its figure
 _TURN = (
-    "const f=this.closest('figure');f.querySelector('output').value=(this.value/this.max).toFixed(2);"
+    "const f=this.closest('figure');"
+    "f.querySelector('output').value=(this.value/this.max).toFixed(2);"
     "for(const g of f.querySelectorAll('g[data-frame]'))"
     "g.style.display=g.dataset.frame===this.value?'':'none'"
 )
@@ -96,7 +97,8 @@ def flow_slider(found: Sequence[Approximation], caption: str, *, frames: int = 9
         frames: Number of depths, equispaced.
     """
     lines = disk_lines(lines=7, points=21), circle(points=61)
-    flows = [partial(f.flow, times=frames) for f in (found[0].target, *found)]
+    flows = [partial(found[0].target.flow, times=frames)]
+    flows += [partial(f.flow, times=frames) for f in found]
     paths = [[moved(c, flow) for c in lines] for flow in flows]
     names = ["true flow", *(f"UpDown, k = {len(f.nets)}" for f in found)]
     box = _window(torch.cat([rim.reshape(-1, 2) for _, rim in paths]))

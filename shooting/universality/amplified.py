@@ -24,9 +24,7 @@ def _psi(u: Tensor) -> Tensor:
     return u / (1 + u**2).sqrt()
 
 
-PSI = Activation(
-    "psi", _psi, lambda u: (1 + u**2) ** -1.5, lambda u: -3 * u * (1 + u**2) ** -2.5
-)
+PSI = Activation("psi", _psi, lambda u: (1 + u**2) ** -1.5, lambda u: -3 * u * (1 + u**2) ** -2.5)
 """tanh(arsinh(u)) = u / sqrt(1 + u^2): what x reads of an amplified v."""
 
 

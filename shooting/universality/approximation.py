@@ -28,6 +28,7 @@ from shooting.universality.embeddings import Lift, share, stack
 from shooting.universality.networks import ShallowNet, fit_outer, random_features
 from shooting.universality.targets import Smoothness, Target
 
+
 @dataclass(frozen=True)
 class Ball:
     """The set on which Proposition 7 works, and the field's constants there.
