@@ -50,6 +50,7 @@ RECORDS   := $(shell find book/records -type f 2>/dev/null) $(wildcard book/*.ya
 PROSE     := _config.yml $(filter-out %/normalise.py %/run_notebook.py,$(wildcard book/_tools/*.py)) $(shell find book -type f ! -path '*/_tools/*' ! -path '*/records/*' ! -name '.*')
 SITE      := _build/html
 TEST_SITE := _build/test/html
+PDF       := _build/pdf/shooting.pdf
 # A quick page reads committed records only, whatever else was computed on this machine.
 COMMITTED_ONLY := $(if $(filter quick,$(PROFILE)),SHOOTING_STATE="$(CURDIR)/_build/state")
 # Quick runs take the notebooks' defaults, so that the page shows exactly what is committed.
@@ -57,7 +58,7 @@ PARAMETERS := $(if $(filter paper,$(PROFILE)),--profile paper)
 TESTS     ?= tests $(if $(NOTEBOOKS),notebooks)
 
 ##@ Read
-.PHONY: help book paper serve lab
+.PHONY: help book paper serve pdf lab
 help: ## this list (the default)
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
 	  /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -70,6 +71,10 @@ paper: ## the book at the paper's scale: computes missing records (hours; FRESH=
 
 serve: book ## serve the book on http://127.0.0.1:8000 (PORT=…)
 	@"$(PY)" -m http.server --bind 127.0.0.1 --directory $(SITE) $(PORT)
+
+pdf: ## the book as one PDF, from the committed outputs (needs Chromium; a few minutes)
+	@$(MAKE) $(PDF) EXTRAS=$(EXTRAS),browser
+	@echo "The book is ready: open $(PDF)"
 
 lab: $(STAMP) ## work on the notebooks in JupyterLab
 	@"$(PY)" -m pip install -q -c constraints.txt jupyterlab && "$(PY)" -m jupyterlab notebooks
@@ -161,8 +166,9 @@ define build_book
 	@cp -R book $(1)/site/ && rm -rf $(1)/site/book/_tools
 	@$(if $(3),cp $(3) $(1)/site/notebooks/)
 	@$(4) "$(PY)" -W ignore::DeprecationWarning -c 'from jupyter_book.cli.main import main; main()' build $(1)/site --path-output $(1) \
-	  --config _config.yml --toc "$(CURDIR)/book/_toc.yml" -n -W --keep-going -q > /dev/null
-	@mv $(1)/_build/html $(2) && touch $(2)/.done
+	  --config _config.yml --toc "$(CURDIR)/book/_toc.yml" -n -W --keep-going -q \
+	  --builder $(or $(5),html) > /dev/null
+	@mv $(1)/_build/$(or $(5),html) $(2) && touch $(2)/.done
 endef
 
 $(SITE)/.done: $(EXECUTED) $(PROSE) $(STAMP)
@@ -170,3 +176,9 @@ $(SITE)/.done: $(EXECUTED) $(PROSE) $(STAMP)
 
 $(TEST_SITE)/.done: $(NOTEBOOKS) $(PROSE) $(PACKAGE) $(STAMP)
 	$(call build_book,_build/test,$(TEST_SITE),$(NOTEBOOKS),SHOOTING_FIGDIR=)
+
+# Sphinx writes the single page into the folder of its first chapter, with the addresses of the root.
+$(PDF): book/_tools/pdf.py $(NOTEBOOKS) $(PROSE) $(PACKAGE) $(STAMP)
+	$(call build_book,_build/pdf,_build/pdf/html,$(NOTEBOOKS),SHOOTING_FIGDIR=,singlehtml)
+	@mv _build/pdf/html/book/index.html _build/pdf/html/book.html
+	@"$(PY)" book/_tools/pdf.py _build/pdf/html/book.html $@

@@ -1,0 +1,57 @@
+"""What README.md, CONTRIBUTING.md and the pages tell readers to type exists."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+COMMAND = re.compile(r"(?:^|`)make (?!VENV)([a-z][\w./-]*)", re.MULTILINE)
+TARGET = re.compile(r"^([a-z][\w -]*?):(?!=)", re.MULTILINE)
+
+
+def commands(text: str) -> set[str]:
+    """Targets of `make` in code spans and at the beginning of lines of code."""
+    return set(COMMAND.findall(text))
+
+
+def targets(makefile: str) -> set[str]:
+    named = {name for line in TARGET.findall(makefile) for name in line.split()}
+    listed = re.search(r"^FIGURES := (.*)$", makefile, re.MULTILINE)
+    return named | set(listed.group(1).split() if listed else [])
+
+
+@pytest.fixture(scope="module")
+def texts(root) -> dict[str, str]:
+    paths = [root / "README.md", root / "CONTRIBUTING.md", *sorted(root.glob("book/*.md"))]
+    return {path.name: path.read_text(encoding="utf-8") for path in paths}
+
+
+def test_every_command_has_a_target(root, texts):
+    known = targets((root / "Makefile").read_text(encoding="utf-8"))
+    unknown = {
+        name: missing
+        for name, text in texts.items()
+        if (missing := {c for c in commands(text) if c not in known and "/" not in c})
+    }
+    assert unknown == {}
+
+
+def test_the_readme_names_the_commands_a_reader_needs(texts):
+    assert {"book", "test", "lab", "serve", "pdf"} <= commands(texts["README.md"])
+
+
+def test_control_a_command_without_target_is_found():
+    known = targets("A := b\nbook: x ## y\nfig2 other:\n\ttouch")
+    assert known == {"book", "fig2", "other"}
+    assert commands("```bash\nmake book  # x\nmake gone\n```\nand `make lost`, to make sure") == {
+        "book",
+        "gone",
+        "lost",
+    }
+
+
+def test_every_file_that_the_readme_names_exists(root, texts):
+    named = re.findall(r"`((?:book|notebooks|shooting|tests)/[\w./]*)`", texts["README.md"])
+    assert len(named) > 5
+    assert [name for name in named if not (root / name).exists()] == []
