@@ -22,6 +22,8 @@ _TURN = (
     "for(const g of f.querySelectorAll('g[data-frame]'))"
     "g.style.display=g.dataset.frame===this.value?'':'none'"
 )
+_ROW = "display:flex;gap:0.5rem;align-items:center;margin:0.5rem 0"
+_WORDS = "color:inherit;font-weight:inherit;text-align:left"  # the theme's grey vanishes at night
 
 
 def disk_lines(radius: float = 1.0, *, lines: int = 9, points: int = 41) -> Tensor:
@@ -109,10 +111,10 @@ def flow_slider(found: Sequence[Approximation], caption: str, *, frames: int = 9
     last = frames - 1
     return (
         f'<figure class="flow-slider" role="group" aria-label="{caption}">'
-        f'<div style="display:flex;flex-wrap:wrap;gap:0.5rem">{"".join(panels)}</div>'
-        f'<label>depth t <input type="range" min="0" max="{last}" value="{last}" '
-        f'oninput="{_TURN}" style="width:min(20rem,60%);vertical-align:middle"> '
-        f"<output>1.00</output></label><figcaption>{caption}</figcaption></figure>"
+        f'<div style="display:flex;gap:0.5rem">{"".join(panels)}</div>'
+        f'<label style="{_ROW}">depth t <input type="range" min="0" max="{last}" value="{last}" '
+        f'oninput="{_TURN}" style="flex:1;max-width:20rem">'
+        f'<output>1.00</output></label><figcaption style="{_WORDS}">{caption}</figcaption></figure>'
     )
 
 
@@ -144,7 +146,7 @@ def _panel(index: int, name: str, drawn: Sequence[str], box: str) -> str:
         inner = f"{label}{body}</g>" if label else f'{under}<g stroke="{colour}">{body}</g>'
         groups.append(f'<g data-frame="{k}"{hidden}>{inner}</g>')
     return (
-        '<div style="flex:1 1 9rem;min-width:9rem;text-align:center">'
+        '<div style="flex:1;min-width:0;text-align:center;line-height:1.2">'
         f'<svg viewBox="{box}" aria-hidden="true" fill="none" stroke-width="1.5" '
         f'style="width:100%;max-height:16rem">{"".join(groups)}</svg>{name}</div>'
     )
