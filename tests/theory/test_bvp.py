@@ -49,10 +49,12 @@ def test_stage_wise_controls_are_fourth_order(problem):
     assert 10 < gaps[0] / gaps[1] < 25  # order 4: 16
 
 
-def test_values_agree(problem, solution):
+def test_values_agree_with_stage_wise_controls_and_not_with_euler(problem, solution):
+    fine = bvp.newton(partial(bvp.end_condition, problem, step=0.02), solution.p)
+    value = float(bvp.shooting_objective(problem, fine.p, step=0.02))
     best = direct.solve_direct(problem, 10, method="classical")
-    value = float(bvp.shooting_objective(problem, solution.p))
-    assert abs(best.value - value) < 1e-6 * value * 10  # h^4 at N = 10
+    assert abs(best.value / value - 1) < 1e-6  # h^4 at N = 10
+    assert abs(direct.solve_direct(problem, 10).value / value - 1) > 1e-4  # control: first order
 
 
 @pytest.mark.parametrize("horizon", [1.0, 2.0])

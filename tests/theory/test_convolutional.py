@@ -1,4 +1,4 @@
-"""Convolutional shooting: explicit equations, energy, order, and particles of another size."""
+"""C18: convolutional shooting: explicit equations, energy, order, and particles of another size."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 
 from shooting.hamiltonian import autodiff_system
 from shooting.theory import convolutional as cv
+from shooting.theory.invariants import march
 
 
 def images(*shape: int, seed: int = 0, scale: float = 1.0) -> torch.Tensor:
@@ -38,6 +39,14 @@ def test_energy_equals_penalty_and_is_conserved_to_fourth_order():
         end = cv.conv_shoot(field, q, p, q[:0], steps=steps)
         drift.append(abs(float(field.energy(end[0], end[1])) - start))
     assert min(math.log2(a / b) for a, b in zip(drift, drift[1:], strict=False)) > 3.7
+
+    def unflipped(q, p):
+        w, b = field.theta(q, p)
+        return field.velocity(q, (w, b)), -field.pull_back(q, p, (w.flip((2, 3)), b))
+
+    for steps in (20, 40):  # control: another equation has no order at all
+        end = march(unflipped, q, p, steps)
+        assert abs(float(field.energy(end[0][-1], end[1][-1])) - start) > 1
 
 
 def test_small_periodic_particles_move_large_images_like_tiled_ones():

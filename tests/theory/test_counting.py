@@ -1,4 +1,4 @@
-"""Counts of Appendix B against the models themselves, and the rank of theta(.) over particles."""
+"""C1, C31: counts of Appendix B against the models themselves, and the rank of theta(.)."""
 
 from __future__ import annotations
 

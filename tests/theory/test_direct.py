@@ -1,4 +1,4 @@
-"""C9: the adjoint gradient against finite differences, and the direct solver."""
+"""C9: the adjoint gradient against automatic differentiation and differences; the solver."""
 
 from __future__ import annotations
 
@@ -33,6 +33,24 @@ def test_adjoint_gradient_equals_autograd(field, horizon):
     for name, slope in zip(leaves, auto, strict=True):
         # the same recursion in another order of operations
         assert torch.allclose(horizon / 6 * by_hand[name], slope, rtol=1e-12, atol=1e-13)
+
+
+def test_adjoint_gradient_against_differences_and_what_differs():
+    """The costate behind the layer, with lambda and our sign; the three slips of chapter 1 fail."""
+    problem = small(Affine(2, sigma="tanh"))
+    theta, eta = (direct.random_control(problem.field, 6, seed=s) for s in (1, 2))
+    ends = [{b: theta[b] + e * eta[b] for b in theta} for e in (1e-5, -1e-5)]
+    values = [float(direct.objective(problem, end, EULER)) for end in ends]
+    states = direct.rollout(problem.field, theta, problem.start, 1 / 6, EULER)
+    p = direct.euler_adjoint(problem, theta, states)
+
+    def error(costates):
+        best = problem.field.theta(states[:-1], costates)
+        slope = sum(((theta[b][:, 0] - best[b]) * eta[b][:, 0]).sum() for b in theta) / 6
+        return abs(float(slope) / ((values[0] - values[1]) / 2e-5) - 1)
+
+    assert error(p[1:]) < 1e-6  # square of the step, and rounding divided by it
+    assert min(error(w) for w in (-p[1:], p[1:] / problem.weight, p[:-1])) > 1e-3
 
 
 def test_weight_matrix_enters_the_gradient():

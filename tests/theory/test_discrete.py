@@ -1,4 +1,4 @@
-"""Discrete Pontryagin: a trained residual network, its shot, its order, its conserved momentum."""
+"""C30: discrete Pontryagin: a trained network, its shot, its order, its conserved momentum."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from shooting import Affine, Solver, UpDown, shoot
-from shooting.hamiltonian import momentum_map
+from shooting.hamiltonian import kernel_system, momentum_map
 from shooting.theory import discrete as dc
 from shooting.theory.direct import Optimum, Problem, solve_direct
+from shooting.theory.invariants import march
 
 LAYERS = 8
 
@@ -66,6 +67,9 @@ def test_order_one_and_exact_momentum():
         assert float((j - j[0]).abs().max()) < 1e-12
         energy = field.energy(path.q, path.p)
         assert float((energy - energy[0]).abs().max()) > 1e-3  # control: H is not exact
+    plain = march(kernel_system(field), q, p, 160, method="euler")
+    j = momentum_map(field, *plain)
+    assert float((j - j[0]).abs().max()) > 0.1  # control: p_k in place of p_(k+1)
     for a, b in zip(errors, errors[1:], strict=False):
         assert 0.9 < math.log2(a / b) < 1.1
 

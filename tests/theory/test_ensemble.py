@@ -98,6 +98,11 @@ def test_mean_field_rates():
     random, regular = meanfield.sampling_errors(UpDown(1, 3, sigma="tanh"), start, counts)
     assert -0.65 < -slope(counts, random) < -0.35
     assert -slope(counts, regular) < -1.7
+    field, nodes = UpDown(1, 3, sigma="tanh"), meanfield.midpoints
+    truth = meanfield.weights_at(field, start, nodes(4096))
+    left = [meanfield.weights_at(field, start, nodes(n) - 1 / n) for n in counts]
+    lost = [float(meanfield.distance(w, truth)) for w in left]
+    assert -1.2 < -slope(counts, lost) < -0.8  # control: left ends of the cells
 
 
 def test_terminal_shooting_silences_the_exit_and_initial_does_not():

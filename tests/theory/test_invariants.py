@@ -1,11 +1,14 @@
-"""C3-C6: explicit UpDown equations, conservation laws and orders, with controls."""
+"""C3-C6, C32: explicit UpDown equations, conservation laws and orders, with controls."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 import torch
 
 from shooting import UpDown
+from shooting.fields import Field
 from shooting.hamiltonian import autodiff_system, hamiltonian, kernel_system, momentum_map
 from shooting.theory import invariants
 from shooting.theory.invariants import energy_drift, march, slope, virial_laws
@@ -52,8 +55,35 @@ def test_finite_differences_of_the_energy():
     found = (field.energy(q + e * a, p + e * b) - field.energy(q - e * a, p - e * b)) / (2 * e)
     right = (dq * b - dp * a).sum()
     assert abs(found / right - 1) < 1e-7  # e^2 of the central difference and rounding / e
-    wrong = (dq * b + dp * a).sum()
-    assert abs(found / wrong - 1) > 0.1
+    wrong = (dq * b - torch.cat([dp[:, :3], -dp[:, 3:]], dim=1) * a).sum()  # sign of Q'
+    assert abs(found / wrong - 1) > 1e-2
+
+
+def gram_by_hand(field, q, p):
+    """H and the equations without theta: inner products of states and costates alone."""
+    m = {t.name: t.weight for t in field.terms}
+    (x, v), (px, pv) = field.split(q).values(), field.split(p).values()
+    s, one = field.sigma.value(v), torch.ones(len(q), len(q), dtype=q.dtype)
+    kx = s @ s.T / m["theta1"] + one / m["b1"]
+    kv = x @ x.T / m["theta2"] + one / m["b2"] + s @ s.T / m["theta3"]
+    back = (px @ px.T / m["theta1"] + pv @ pv.T / m["theta3"]) @ s
+    energy = 0.5 * ((px @ px.T * kx).sum() + (pv @ pv.T * kv).sum())
+    dq = torch.cat([kx @ px, kv @ pv], dim=1)
+    dp = torch.cat([-(pv @ pv.T / m["theta2"]) @ x, -field.sigma.slope(v) * back], dim=1)
+    return energy, dq, dp
+
+
+@pytest.mark.parametrize("sigma", ["tanh", "relu"])
+def test_gram_form_is_energy_and_kernel_system(sigma):
+    """C32: theta is never formed; with the weight of theta3 forgotten nothing agrees."""
+    field = UpDown(3, 4, sigma=sigma)
+    q, p = particles(field, count=5)
+    wanted = (field.energy(q, p), *kernel_system(field)(q, p))
+    for got, want in zip(gram_by_hand(field, q, p), wanted, strict=True):
+        assert torch.allclose(got, want, rtol=1e-12, atol=1e-12)  # rounding
+    terms = [replace(t, weight=1.0) for t in field.terms]  # control
+    light = gram_by_hand(Field(field.slots, terms, sigma=sigma), q, p)
+    assert all((a - b).abs().max() > 0.05 for a, b in zip(light, wanted, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Costates jump at observations: direct optimum, kicked shooting, what smooth shooting misses."""
+"""C15: costates jump at observations: direct optimum, kicked shooting, smooth shooting."""
 
 from __future__ import annotations
 

@@ -34,6 +34,19 @@ def test_bound_is_attained_on_the_line_and_needs_its_two():
     assert found > 1.3 * regularity.stretch_bound(field, energy, factor=1.0)
 
 
+def test_inverse_of_the_flow_obeys_the_bound_and_attains_it_on_the_line():
+    """The other half of the theorem: H is even in p, so the inverse is the shot with -p."""
+    field, (q, p) = UpDown(2, 2, sigma="tanh"), draw(4, 6)
+    z = draw(50, 6, seed=9)[0]
+    smallest = 1 / regularity.least_stretch(field, q, p, z)
+    assert smallest <= regularity.stretch_bound(field, float(field.energy(q, p)))
+    line, one = linear_field(1), torch.ones(1, 1, dtype=torch.float64)
+    found = 1 / regularity.least_stretch(line, one, -one, one)
+    energy = float(line.energy(one, -one))
+    assert found == pytest.approx(regularity.stretch_bound(line, energy), rel=1e-7)  # RK4
+    assert found > 1.3 * regularity.stretch_bound(line, energy, factor=1.0)  # control
+
+
 def test_penalty_over_depth_is_horizon_times_energy():
     field = UpDown(2, 2, sigma="tanh")
     q, p = draw(4, field.size)

@@ -1,4 +1,4 @@
-"""The penalty of optimal transport (A.7): conservation, straight paths, Wasserstein distance."""
+"""C17: the penalty of optimal transport (A.7): conservation, straight paths, Wasserstein."""
 
 from __future__ import annotations
 
