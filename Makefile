@@ -47,7 +47,7 @@ NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 EXECUTED  := $(NOTEBOOKS:notebooks/%=$(RUNS)/%)
 PACKAGE   := $(shell find shooting -name '*.py' -o -name '*.[ch]')
 RECORDS   := $(shell find book/records -type f 2>/dev/null) $(wildcard book/*.yaml)
-PROSE     := _config.yml $(filter-out %/normalise.py %/run_notebook.py,$(wildcard book/_tools/*.py)) $(shell find book -type f ! -path '*/_tools/*' ! -path '*/records/*' ! -name '.*')
+PROSE     := _config.yml $(filter-out %/normalise.py %/run_notebook.py %/pdf.py %/live_still.py,$(wildcard book/_tools/*.py)) $(shell find book -type f ! -path '*/_tools/*' ! -path '*/records/*' ! -name '.*')
 SITE      := _build/html
 TEST_SITE := _build/test/html
 PDF       := _build/pdf/shooting.pdf
