@@ -210,6 +210,11 @@ def test_a_drag_stays_in_the_window(opened):
     check_drawn(opened, "tanh")
     X, _, P, *_ = start_shown(opened)
     assert torch.allclose(X[0] + P[0], torch.tensor([-2.2, 2.2]))
+    drag(opened, "Particle 2, position", 2000, 0)  # its arrow stays where it can be grasped
+    settle(opened)
+    X, _, P, *_ = start_shown(opened)
+    assert torch.allclose((X[1] + P[1])[0], torch.tensor(2.2))
+    assert P[1, 0] > 0.1
 
 
 def test_the_keyboard_suffices(opened):
@@ -301,6 +306,18 @@ def test_twice_the_momentum_is_half_the_depth(opened):
     assert torch.allclose(twice["x"][STEPS // 2], once["x"][-1], atol=1e-4)
     assert torch.allclose(twice["H"][0], 4 * once["H"][0])
     assert not torch.allclose(twice["x"][-1], once["x"][-1], atol=0.1)  # control: at full depth
+
+
+def test_a_shot_too_strong_for_the_solver_is_called_so(opened):
+    choose(opened, preset="stretch", sigma="relu")
+    told = opened.locator("[data-live=energy]")
+    settle(opened)
+    assert "Too strong" not in told.inner_text()  # control
+    for j, side in ((1, -2000), (2, 2000)):
+        drag(opened, f"Particle {j}, position", side, 0)
+        drag(opened, f"Particle {j}, momentum", -side, 0)
+    settle(opened)
+    assert "Too strong" in told.inner_text()
 
 
 def test_relu_conserves_the_energy_much_worse(opened):

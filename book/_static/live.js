@@ -145,9 +145,11 @@ const LIVE = (() => {
     });
     add(made, "circle", { class: "live-target", r: slot ? 0.2 : 0.25 });
     add(made, "path", { d: slot ? "M.13 0L-.07.1V-.1Z" : "M.09 0A.09.09 0 1 1-.09 0A.09.09 0 1 1 .09 0Z" });
-    const move = (...to) => { // the ring, or the arrow's tip
-      const from = slot ? particles[j] : [0, 0];
-      to.forEach((a, i) => { particles[j][slot + i] = hundredth(within(a) - from[i]); });
+    const move = (...to) => { // the ring with its arrow, or the arrow's tip; neither leaves the window
+      to.forEach((a, i) => {
+        const [from, ahead] = slot ? [particles[j][i], 0] : [0, particles[j][2 + i]];
+        particles[j][slot + i] = hundredth(within(within(a) + ahead) - ahead - from);
+      });
       refresh();
     };
     made.addEventListener("pointerdown", (event) => {
@@ -197,6 +199,7 @@ const LIVE = (() => {
       control("energy").textContent = Number.isFinite(drift)
         ? `H = ${shown(shot.H[0], 4)} at the entrance, ${shown(shot.H[STEPS], 4)} at the exit; `
           + `largest change on the way ${drift.toExponential(0).replace("-", "−")}.`
+          + (drift > 0.1 * shot.H[0] ? " Too strong a shot for steps of this length: do not trust the picture." : "")
         : "Too strong: the numbers overflow before the exit.";
       control("double").setAttribute("aria-disabled", !fits(scaled(2)));
       drawPlane();
