@@ -17,6 +17,7 @@ from torch import Tensor
 
 from shooting.flow import Path, Solver, shoot
 from shooting.theory.direct import Problem, descend
+from shooting.theory.kicks import batched_jacobian
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,9 @@ class NewtonResult:
     converged: bool
 
 
-def extremal(problem: Problem, p: Tensor, *, step: float = 0.05, outputs: int = 1) -> Path:
+def extremal(
+    problem: Problem, p: Tensor, *, step: float = 0.05, outputs: int = 1, route: str = "auto"
+) -> Path:
     """Shooting equations (3.3) forward from z(0) and p(0), in kernel form.
 
     Args:
@@ -42,13 +45,13 @@ def extremal(problem: Problem, p: Tensor, *, step: float = 0.05, outputs: int = 
         p: Initial costates ``(*runs, n, S)``.
         step: Largest step of the classical Runge-Kutta method.
         outputs: Number of equal gaps between the output times.
+        route: Of the solver; ``autograd`` if the result is to be differentiated twice.
 
     Returns:
         States and costates at ``outputs + 1`` times.
     """
     times = [problem.horizon * k / outputs for k in range(outputs + 1)]
-    # the autograd route: it alone can be vectorised over rows of a Jacobian
-    solver = Solver("classical", step=step, form="kernel", route="autograd")
+    solver = Solver("classical", step=step, form="kernel", route=route)
     start = problem.start.expand_as(p)
     return shoot(problem.field, start, p, start[..., :0, :], times, solver=solver)
 
@@ -60,9 +63,11 @@ def end_condition(problem: Problem, p: Tensor, *, step: float = 0.05) -> Tensor:
     return path.p[..., -1, :, :] + problem.weight * problem.loss_gradient(end)
 
 
-def shooting_objective(problem: Problem, p: Tensor, *, step: float = 0.05) -> Tensor:
+def shooting_objective(
+    problem: Problem, p: Tensor, *, step: float = 0.05, route: str = "auto"
+) -> Tensor:
     """J(p(0)) = T H(z(0), p(0)) + lambda sum l(x(T)): the objective of Section 3.1, T included."""
-    end = exponential(problem, p, step=step)
+    end = extremal(problem, p, step=step, route=route).q[..., -1, :, :]
     energy = problem.field.energy(problem.start, p)
     return problem.horizon * energy + problem.weight * problem.loss(end)
 
@@ -73,10 +78,20 @@ def exponential(problem: Problem, p: Tensor, *, step: float = 0.05) -> Tensor:
 
 
 def jacobian(function: Callable[[Tensor], Tensor], p: Tensor) -> Tensor:
-    """Jacobian of a map between tensors, as a square or oblong matrix of the flattened entries."""
-    flat = torch.func.jacrev(lambda u: function(u.reshape(p.shape)).flatten())
-    full: Tensor = flat(p.flatten())
-    return full.detach()
+    """Jacobian of a map that takes leading run axes: one copy of p for each row, one solve for all.
+
+    Args:
+        function: A map of ``(*runs, *shape of p)`` that does not mix runs.
+        p: Where to differentiate.
+
+    Returns:
+        A square or oblong matrix of the flattened entries.
+    """
+
+    def flat(u: Tensor) -> Tensor:
+        return function(u.unflatten(-1, p.shape)).flatten(u.dim() - 1)
+
+    return batched_jacobian(flat, p.flatten())[1]
 
 
 def newton(
@@ -89,7 +104,7 @@ def newton(
     """Newton's method with step halving until the residual falls.
 
     Args:
-        function: A map from p to a tensor of the same shape.
+        function: A map from p to a tensor of the same shape, with run axes as in `jacobian`.
         p: First iterate.
         steps: Largest number of Newton steps.
         tolerance: Stop once the largest residual entry is below this.

@@ -32,7 +32,7 @@ def jacobi_determinants(
     """
 
     def path(u: Tensor) -> Tensor:
-        return extremal(problem, u, step=step, outputs=outputs).q[1:]
+        return extremal(problem, u, step=step, outputs=outputs).q[..., 1:, :, :]
 
     matrices = jacobian(path, p).reshape(outputs, p.numel(), p.numel())
     times = problem.horizon * torch.arange(1, outputs + 1, dtype=p.dtype) / outputs

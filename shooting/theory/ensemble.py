@@ -37,25 +37,26 @@ class Ensemble:
 def drive(problem: Problem, q: Tensor, p: Tensor, *, outputs: int = 1, step: float = 0.1) -> Path:
     """Particles (q, p) move themselves and the data of a problem (3.4)."""
     times = [problem.horizon * k / outputs for k in range(outputs + 1)]
-    solver = Solver("classical", step=step, form="kernel", route="autograd")
-    return shoot(problem.field, q, p, problem.start, times, solver=solver)
+    solver = Solver("classical", step=step, form="kernel")
+    data = problem.start.expand(*q.shape[:-2], *problem.start.shape)
+    return shoot(problem.field, q, p, data, times, solver=solver)
 
 
 def residuals(problem: Problem, u: Tensor, *, step: float = 0.1) -> Tensor:
-    """The vector r with J = |r|^2 / 2.
+    """The vector r with J = |r|^2 / 2, shape ``(*runs, rows)``.
 
     Args:
         problem: The direct problem, all its weights scalar.
-        u: Particles ``(K, 2 S)``: positions and costates side by side.
+        u: Particles ``(*runs, K, 2 S)``: positions and costates side by side.
         step: Largest step of the integrator.
     """
     q, p = u.chunk(2, dim=-1)
     theta = problem.field.theta(q, p)
-    roots = [(problem.horizon * _scalar(t)) ** 0.5 for t in problem.field.terms]
-    energy = [r * theta[t.name].flatten() for t, r in zip(problem.field.terms, roots, strict=True)]
+    roots = {t.name: (problem.horizon * _scalar(t)) ** 0.5 for t in problem.field.terms}
+    energy = [root * theta[name].flatten(-2) for name, root in roots.items()]
     d = problem.target.shape[-1]
-    gap = drive(problem, q, p, step=step).z[-1, :, :d] - problem.target
-    return torch.cat([*energy, problem.weight**0.5 * gap.flatten()])
+    gap = drive(problem, q, p, step=step).z[..., -1, :, :d] - problem.target
+    return torch.cat([*energy, problem.weight**0.5 * gap.flatten(-2)], dim=-1)
 
 
 def levenberg_marquardt(
@@ -68,7 +69,7 @@ def levenberg_marquardt(
     """Minimise |function(u)|^2 / 2; the damping falls after a success and rises after a failure.
 
     Args:
-        function: Map from u to a vector of residuals.
+        function: Map from u to a vector of residuals, with run axes as in `bvp.jacobian`.
         u: First iterate.
         iterations: Largest number of Jacobians.
         tolerance: Stop once a step improves the value by less than this fraction.

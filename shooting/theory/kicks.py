@@ -96,7 +96,7 @@ def shoot_with_kicks(
     Returns:
         Particles and data at both ends of each segment.
     """
-    solver = Solver(method=METHOD, step=step, route="autograd")
+    solver = Solver(method=METHOD, step=step, form="kernel")
     z = problem.start.expand(*q.shape[:-2], *problem.start.shape)
     starts, ends, data = [], [], []
     for k, gap in enumerate(problem.gaps):
