@@ -48,6 +48,18 @@ def line_bound(n: int, *, radius: float, lipschitz: float, reach: float) -> floa
     return math.sqrt((1 + reach) * (radius**2 + 2 * reach * slope**2) / n)
 
 
+def line_kernel(z: Tensor) -> Tensor:
+    """Gram matrix of H^1 on the line with the norm |g(0)|^2 + int |g'|^2.
+
+    k(x, y) = 1 + min(|x|, |y|) on the same side of zero, and 1 otherwise.
+
+    Args:
+        z: Points ``(n,)``.
+    """
+    near = torch.minimum(z.abs()[:, None], z.abs())
+    return 1 + torch.where(z[:, None] * z > 0, near, torch.zeros_like(near))
+
+
 def massart(count: int, length: float) -> float:
     """Massart's lemma: E max sum_i eps_i a_i <= length sqrt(2 log count) for vectors a."""
     return length * math.sqrt(2 * math.log(count))

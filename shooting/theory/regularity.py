@@ -41,7 +41,7 @@ def least_stretch(field: Field, q: Tensor, p: Tensor, z: Tensor, *, horizon: flo
 
 def _jacobians(field: Field, q: Tensor, p: Tensor, z: Tensor, horizon: float) -> Tensor:
     """D phi_T at each point, ``(n, S, S)``."""
-    solver = Solver("classical", step=0.04, form="kernel")  # error 1e-7
+    solver = Solver("classical", step=0.02, form="kernel")
     leaf = z.detach().clone().requires_grad_()
     end = shoot(field, q, p, leaf, [0.0, horizon], solver=solver).z[-1]
     rows = [

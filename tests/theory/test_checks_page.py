@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +18,7 @@ TESTS = ROOT / "tests" / "theory"
 
 
 class Row(NamedTuple):
-    """One check: its number, bars, labels of cells, names of test files."""
+    """One check: its number, bars, labels of cells, what its test files are called."""
 
     number: int
     bars: list[float]
@@ -31,9 +32,10 @@ def read(page: str) -> list[Row]:
         if not (found := re.match(r"\| \*\*(\d+)\*\* \|", line)):
             continue
         _, _, claim, _, cells, tests, _ = line.split("|")
-        bars = [abs(float(b.lstrip("< "))) for b in re.findall(r"`(<? ?-?[\d.e-]+)`", claim)]
+        bars = [float(b) for b in re.findall(r"`([\d.]+)`", claim)]
+        bars += [10.0 ** int(power) for power in re.findall(r"10\^\{(-?\d+)\}", claim)]
         labels = re.findall(r"\{ref\}`[^`]*<(check-[\w-]+)>`", cells)
-        rows.append(Row(int(found[1]), bars, labels, re.findall(r"`(test_\w+\.py)`", tests)))
+        rows.append(Row(int(found[1]), bars, labels, re.findall(r"\w+", tests)))
     return rows
 
 
@@ -68,7 +70,8 @@ def problems(row: Row, cells: dict[str, str]) -> list[str]:
     if not any(re.search("control|wrong", c) for c in code):
         missing.append("no control")
     known = set().union(*(numbers(c) for c in code))
-    return missing + [f"no bar {bar:g}" for bar in row.bars if bar not in known]
+    near = (bar for bar in row.bars if not any(math.isclose(bar, n) for n in known))
+    return missing + [f"no bar {bar:g}" for bar in near]
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +95,7 @@ def test_every_check_of_the_chapters_is_listed_once():
 def test_a_row_leads_to_its_cells_and_tests(row, cells):
     assert row.labels
     assert problems(row, cells) == []
-    assert [name for name in row.tests if not (TESTS / name).is_file()] == []
+    assert [name for name in row.tests if not (TESTS / f"test_{name}.py").is_file()] == []
 
 
 def test_every_label_is_on_the_page(cells):

@@ -44,8 +44,32 @@ def test_smooth_fields_on_the_line_keep_the_rate(radius, frequency):
         z = points(n)
         moved = cx.waves(z, phases, radius=radius, frequency=frequency) - z
         found[n] = rad.complexity(moved, rad.random_signs(100, n)) / n
-        assert found[n] < cx.line_bound(n, radius=radius, lipschitz=frequency, reach=1.0)
+        bound = cx.line_bound(n, radius=radius, lipschitz=frequency, reach=1.0)
+        norm = math.sqrt(radius**2 + 2 * (math.exp(frequency * radius) - 1) ** 2)
+        ball = cx.rkhs_ball(cx.line_kernel(z), rad.random_signs(100, n), radius=norm)
+        assert found[n] < ball < bound < 1.5 * ball  # the flows lie in the ball, tightly bounded
     assert 0.4 < math.log(found[16] / found[256]) / math.log(16) < 0.6  # 100 sign draws
+
+
+def test_slope_of_the_displacement_is_attained_at_a_repelling_point():
+    """|g'| <= e^(kappa R) - 1: the flow of R sin(w x) has that slope at zero, not kappa R."""
+    z = torch.tensor([-1e-5, 1e-5], dtype=torch.float64)
+    moved = cx.waves(z, torch.zeros(1, 3, dtype=torch.float64), radius=1.0, frequency=3.0)[0] - z
+    slope = float((moved[1] - moved[0]) / (z[1] - z[0]))
+    assert slope == pytest.approx(math.exp(3.0) - 1, rel=1e-3)  # fifteen Runge-Kutta steps
+    assert slope > 5 * 3.0  # control: the first-order guess kappa R
+
+
+def test_line_kernel_reproduces():
+    """g(y) = <g, k(., y)> = g(0) + int g' k'(., y) for g = sin, by the trapezoidal rule."""
+    x = torch.linspace(-1, 1, 4001, dtype=torch.float64)
+    for y in (0.7, -0.4):
+        k = cx.line_kernel(torch.cat([x, torch.tensor([y], dtype=torch.float64)]))[-1, :-1]
+        slope = (k[1:] - k[:-1]) / (x[1:] - x[:-1])
+        middle = torch.cos((x[1:] + x[:-1]) / 2)
+        inner = float((slope * middle * (x[1:] - x[:-1])).sum())
+        assert inner == pytest.approx(math.sin(y), abs=1e-6)
+        assert abs(inner - math.sin(-y)) > 0.1  # control: the other side
 
 
 def test_waves_in_closed_form():
