@@ -7,6 +7,7 @@ import re
 import subprocess
 from collections import Counter
 
+import accessible
 import checkout
 import figure_files
 import footer
@@ -192,3 +193,25 @@ def test_every_figure_on_a_page_says_how_to_redraw_it(site):
             parsed = checks.parse(page)
             drawn, lines = parsed.select("figure.align-default"), parsed.select(".figure-files")
             assert len(drawn) == len(lines), page.name
+
+
+# --- accessibility -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written", "mended"),
+    [
+        ('<table class="dataframe">', '<table tabindex="0" class="dataframe">'),
+        (
+            '<table border="1" class="a dataframe texts" id="t">',
+            '<table tabindex="0" border="1" class="a dataframe texts" id="t">',
+        ),
+        ('<table class="dataframes">', '<table class="dataframes">'),  # another class
+        ('<table class="docutils">', '<table class="docutils">'),
+        ('<div role="list" class="citation-list">', '<div class="citation-list">'),
+        ('<div role="list" class="other">', '<div role="list" class="other">'),
+    ],
+)
+def test_wide_tables_are_reached_by_keyboard_and_roles_are_true(written, mended):
+    assert accessible.mend(written) == mended
+    assert accessible.mend(mended) == mended
