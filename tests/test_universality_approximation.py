@@ -156,8 +156,14 @@ def test_values_used_again_give_the_same_numbers(balls):
     how = replace(QUICK, intervals=2, rho=0.1)
     once = approximate(target, how, ball=ball)
     again = approximate(target, how, ball=ball, known=sample(target, ball, rho=0.1))
-    assert again.eps == once.eps
-    assert again.energy == once.energy
+    # equal but for rounding: products of matrices add in an order that depends on where in memory
+    # they lie, and least squares amplify that by their condition, below 1e6 here
+    close = {"rel": 1e-9}
+    assert again.eps.sampled == pytest.approx(once.eps.sampled, **close)
+    assert again.eps.upper == pytest.approx(once.eps.upper, **close)
+    assert again.energy == pytest.approx(once.energy, **close)
+    other = approximate(target, replace(how, seed=1), ball=ball)  # the control: other networks
+    assert other.eps.sampled != pytest.approx(once.eps.sampled, **close)
 
 
 def test_the_cheapest_timing_costs_less_and_leads_to_the_same_map(balls):
