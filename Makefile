@@ -158,9 +158,9 @@ endif
 $(RUNS)/%.ipynb: notebooks/%.ipynb $(PACKAGE) $(RECORDS) book/_tools/run_notebook.py $(STAMP)
 	@$(COMMITTED_ONLY) "$(PY)" book/_tools/run_notebook.py $< $@ $(PARAMETERS)
 
-# The same recipe twice: the book from notebooks just executed, and, for the tests, from the
-# committed outputs (which pytest compares with a fresh run in the same call). Figures as SVG and PDF
-# belong to a fresh run.
+# One recipe for three: the book from notebooks just executed, and, for the tests and for paper, from
+# the committed outputs (which pytest compares with a fresh run in the same call). Figures as SVG and
+# PDF belong to a fresh run. Fourth argument: environment; fifth: builder of Sphinx.
 define build_book
 	@rm -rf $(1)/site $(1)/_build $(2) && mkdir -p $(1)/site/notebooks
 	@cp -R book $(1)/site/ && rm -rf $(1)/site/book/_tools

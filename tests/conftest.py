@@ -93,3 +93,16 @@ def float64() -> Iterator[None]:
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(before)
+
+
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """State and records in a folder of the test's own, and the toy experiment among the known."""
+    from toy import TOY
+
+    from shooting.experiments import EXPERIMENTS
+
+    monkeypatch.setenv("SHOOTING_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("SHOOTING_RECORDS", str(tmp_path / "records"))
+    monkeypatch.setitem(EXPERIMENTS, "toy", TOY)
+    return tmp_path

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pdf
 import pytest
 import yaml
 
@@ -110,8 +111,7 @@ def address(site) -> Iterator[str]:
 def browser():
     """Chromium of this machine; closed with the module, so that its event loop ends here."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs the extra 'browser'")
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next((found for name in names if (found := shutil.which(name))), None)
+    path = pdf.browser()
     if path is None:
         pytest.skip("needs Chromium on the PATH")
     with sync_api.sync_playwright() as playwright:

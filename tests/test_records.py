@@ -25,15 +25,9 @@ from shooting.experiments import EXPERIMENTS, PROFILES, Experiment
 from shooting.identity import as_dict, digest, from_dict, later, record_id
 from shooting.storage import BusyError, CorruptFileError, is_locked, lock
 
+pytestmark = pytest.mark.usefixtures("folders")
+
 CONFIG = ToyConfig(epochs=6)
-
-
-@pytest.fixture(autouse=True)
-def folders(tmp_path, monkeypatch):
-    monkeypatch.setenv("SHOOTING_STATE", str(tmp_path / "state"))
-    monkeypatch.setenv("SHOOTING_RECORDS", str(tmp_path / "records"))
-    monkeypatch.setitem(EXPERIMENTS, "toy", TOY)
-    return tmp_path
 
 
 @pytest.fixture

@@ -157,7 +157,8 @@ def test_values_used_again_give_the_same_numbers(balls):
     once = approximate(target, how, ball=ball)
     again = approximate(target, how, ball=ball, known=sample(target, ball, rho=0.1))
     # equal but for rounding: products of matrices add in an order that depends on where in memory
-    # they lie, and least squares amplify that by their condition, below 1e6 here
+    # they lie (1e-16), and least squares amplify that by their condition, which a ridge of 1e-7
+    # keeps below sqrt(neurons / 1e-7), some 3e4: 3e-12, and a margin
     close = {"rel": 1e-9}
     assert again.eps.sampled == pytest.approx(once.eps.sampled, **close)
     assert again.eps.upper == pytest.approx(once.eps.upper, **close)

@@ -13,15 +13,9 @@ from shooting.errors import MissingDataError
 from shooting.experiments import EXPERIMENTS
 from shooting.verification import check, committed, compare, sample, verify, widened
 
+pytestmark = pytest.mark.usefixtures("folders")
+
 CONFIG = TOY.grid("paper")[0]
-
-
-@pytest.fixture(autouse=True)
-def folders(tmp_path, monkeypatch):
-    monkeypatch.setenv("SHOOTING_STATE", str(tmp_path / "state"))
-    monkeypatch.setenv("SHOOTING_RECORDS", str(tmp_path / "records"))
-    monkeypatch.setitem(EXPERIMENTS, "toy", TOY)
-    return tmp_path
 
 
 @pytest.fixture

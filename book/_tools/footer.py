@@ -13,6 +13,9 @@ from typing import Any
 import checkout
 import yaml
 
+from shooting.provenance import source_hash
+from shooting.record_files import read_document
+
 ROOT = checkout.ROOT
 RECORDS = ROOT / "book" / "records"
 
@@ -87,7 +90,7 @@ def provenance(folder: Path, name: str) -> tuple[tuple[str, str, str], ...]:
     """Id, day and hash of the sources of every record of an experiment in a folder."""
     found = []
     for path in sorted((folder / name).glob("*.json")):
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_document(path)
         made = record["provenance"]
         found.append((str(record["id"]), str(made["ended"])[:10], str(made["source"])))
     return tuple(found)
@@ -96,8 +99,6 @@ def provenance(folder: Path, name: str) -> tuple[tuple[str, str, str], ...]:
 @functools.cache
 def sources() -> str:
     """Hash of the sources as they are now, as records carry it."""
-    from shooting.provenance import source_hash
-
     return source_hash()
 
 

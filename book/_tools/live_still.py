@@ -7,8 +7,9 @@ test fails while the two differ.
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
+
+import pdf
 
 STATIC = Path(__file__).resolve().parent.parent / "_static"
 STYLE = """<style>
@@ -54,8 +55,6 @@ if __name__ == "__main__":
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
-        )
+        browser = playwright.chromium.launch(executable_path=pdf.browser(), args=pdf.LAUNCH)
         (STATIC / "live.svg").write_text(still(browser.new_page()), encoding="utf-8")
         browser.close()

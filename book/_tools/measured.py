@@ -1,6 +1,7 @@
 """How long the notebooks take: measured by `make reference`, printed on the front page.
 
-Processor time, since what else a machine does at the time changes it little.
+Processor time, which does not count the time taken by other programs, but does count what they cost
+by sharing caches: on a busy machine it is up to a few times that of a quiet one.
 
 Usage: python measured.py --into book/times.json EXECUTED...
 

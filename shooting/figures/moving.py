@@ -20,6 +20,7 @@ from torch import Tensor
 
 from shooting.figures.style import PALETTE
 from shooting.parametrizations import DynamicParticles
+from shooting.storage import atomic_write
 
 WIDTH = 600  # of the drawing in its own units: whole numbers are then finer than a pixel
 SECONDS = 7
@@ -154,11 +155,8 @@ def save_movie(frames: Frames, name: str, alt: str) -> None:
     """Write the moving drawing as an SVG into ``$SHOOTING_FIGDIR``, if that is set."""
     folder = os.environ.get("SHOOTING_FIGDIR")
     if folder:
-        target = Path(folder) / f"{name}.svg"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".{name}.{os.getpid()}.svg")
-        part.write_text(movie(frames, escape(alt, quote=True)), encoding="utf-8")
-        part.replace(target)
+        drawing = movie(frames, escape(alt, quote=True))
+        atomic_write(Path(folder) / f"{name}.svg", drawing.encode())
 
 
 def _svg(name: str, height: int, words: str, body: str) -> str:

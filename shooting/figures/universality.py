@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from html import escape
 
 import numpy as np
 import torch
@@ -110,7 +111,7 @@ def flow_slider(found: Sequence[Approximation], caption: str, *, frames: int = 9
     ]
     last = frames - 1
     return (
-        f'<figure class="flow-slider" role="group" aria-label="{caption}">'
+        f'<figure class="flow-slider" role="group" aria-label="{escape(caption)}">'
         f'<div style="display:flex;gap:0.5rem">{"".join(panels)}</div>'
         f'<label style="{_ROW}">depth t <input type="range" min="0" max="{last}" value="{last}" '
         f'oninput="{_TURN}" style="flex:1;max-width:20rem">'

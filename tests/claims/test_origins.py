@@ -9,17 +9,10 @@ from toy import TOY, ToyConfig
 
 from shooting import records
 from shooting.claims import origins
-from shooting.experiments import EXPERIMENTS
 from shooting.provenance import source_hash
 from shooting.storage import CorruptFileError
 
-
-@pytest.fixture(autouse=True)
-def folders(tmp_path, monkeypatch):
-    monkeypatch.setenv("SHOOTING_STATE", str(tmp_path / "state"))
-    monkeypatch.setenv("SHOOTING_RECORDS", str(tmp_path / "records"))
-    monkeypatch.setitem(EXPERIMENTS, "toy", TOY)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("folders")
 
 
 @pytest.fixture
