@@ -8,8 +8,9 @@ import pytest
 from shooting.claims import images, load_claims
 from shooting.data.ball_predictors import PUBLISHED
 from shooting.experiments import bouncing_balls, rotating_mnist
+from shooting.experiments.bouncing_balls import BOUNCING_BALLS
 from shooting.experiments.models import MODELS
-from shooting.experiments.rotating_mnist import COMPARED
+from shooting.experiments.rotating_mnist import COMPARED, ROTATING_MNIST
 
 
 class Found:
@@ -20,10 +21,11 @@ class Found:
         self.metrics = {k: np.array([v]) for k, v in metrics.items()}
 
 
-def records_with(**per_model):
-    """A stand-in for `records.load`: metric values in the order of the compared models."""
+def records_of(owner, **per_model):
+    """A stand-in for `records.load`: one experiment's metrics, in the order of the models."""
 
     def load(experiment, config):
+        assert experiment is owner
         k = COMPARED.index(config.model)
         return Found(config, **{name: values[k] for name, values in per_model.items()})
 
@@ -39,7 +41,9 @@ def records_with(**per_model):
     ],
 )
 def test_rotating_threes_are_judged_by_their_bars(monkeypatch, errors, paths, expected):
-    monkeypatch.setattr(images.records, "load", records_with(mse=errors, circularity=paths))
+    monkeypatch.setattr(
+        images.records, "load", records_of(ROTATING_MNIST, mse=errors, circularity=paths)
+    )
     judged = (
         images.error_below_literature(),
         images.comparable_performance(),
@@ -61,7 +65,7 @@ def test_rotating_threes_are_judged_by_their_bars(monkeypatch, errors, paths, ex
 )
 def test_balls_are_judged_by_their_bars(monkeypatch, errors, expected):
     errors = errors or tuple(PUBLISHED[MODELS[m]].mean for m in COMPARED)
-    monkeypatch.setattr(images.records, "load", records_with(mse=errors))
+    monkeypatch.setattr(images.records, "load", records_of(BOUNCING_BALLS, mse=errors))
     judged = (
         images.balls_as_published(),
         images.balls_dynamic_lowest(),
