@@ -16,6 +16,7 @@ import measured
 import nbformat
 import pytest
 
+from shooting import record_files
 from shooting.claims import judge_all
 
 # --- the front page ------------------------------------------------------------------------
@@ -136,7 +137,7 @@ def test_stale_records_are_counted(tmp_path, monkeypatch):
     folder.mkdir()
     for n, source in enumerate(("now", "now", "before")):
         made = {"ended": f"2026-11-2{n}T00:00:00", "source": source}
-        (folder / f"{n}.json").write_text(json.dumps({"id": f"r{n}", "provenance": made}))
+        record_files.write(folder / f"r{n}.json", {"id": f"r{n}", "provenance": made}, {})
     monkeypatch.setattr(footer, "RECORDS", tmp_path)
     monkeypatch.setattr(footer, "sources", lambda: "now")
     text = footer.records(["circles"], "quick")
