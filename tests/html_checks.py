@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import re
 from pathlib import Path
@@ -15,7 +16,12 @@ MARKUP = re.compile(r"\$\$|\{(?:eq|ref|numref|doc|cite:\w|prf:ref|glue:?\w*)\}`|
 
 
 def parse(path: Path) -> BeautifulSoup:
-    """Read a page."""
+    """Read a page; it is shared by all checks, so copy what you change."""
+    return _parsed(path, path.stat().st_mtime_ns)
+
+
+@functools.cache
+def _parsed(path: Path, _written: int) -> BeautifulSoup:
     return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
 
 
@@ -76,7 +82,7 @@ def images_without_words(page: BeautifulSoup) -> list[str]:
 
 def raw_markup(page: BeautifulSoup) -> list[str]:
     """Markup that reached the reader instead of being rendered."""
-    article = page.find("article") or page
+    article = copy.copy(page.find("article") or page)
     for tag in article.select("pre, code, script, style, .math"):
         tag.decompose()
     leftovers = [line.strip() for line in article.get_text("\n").splitlines()]

@@ -191,6 +191,16 @@ def test_control_traces_of_a_machine_are_removed():
     assert normalise.text(normalise.normalise(clean)) == normalise.text(clean)
 
 
+def test_control_pieces_of_a_stream_are_joined_and_nothing_else():
+    printed = [("stdout", "a\n"), ("stdout", "b\n"), ("stderr", "c\n"), ("stdout", "d\n")]
+    pieces = [new_output("stream", name=name, text=text) for name, text in printed]
+    shown = [new_output("display_data", {"text/plain": "x"})] * 2
+    clean = normalise.normalise(sample("f()", outputs=[*pieces, *shown]))
+    found = [(o.get("name"), o.get("text")) for o in clean.cells[2].outputs]
+    assert found[:3] == [("stdout", "a\nb\n"), ("stderr", "c\n"), ("stdout", "d\n")]
+    assert found[3:] == [(None, None)] * 2
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "stored", "passes"),

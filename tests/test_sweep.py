@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shlex
 import signal
 import subprocess
@@ -23,6 +24,8 @@ pytestmark = [pytest.mark.sweep, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 SWEEP = Path(records.__file__).parent / "sweep"
 TOY_FILE = Path(__file__).with_name("toy.py")
+# Snakemake takes ten seconds to start; SHOOTING_KILLS=20 has been tried and takes minutes
+KILLS = int(os.environ.get("SHOOTING_KILLS", "3"))
 PATIENCE = 240  # seconds until a step that should happen is taken to have failed
 
 
@@ -134,22 +137,42 @@ def test_a_corrupt_record_is_trained_again_and_changed_sources_are_looked_at(who
     assert sorted(whole.epochs().values()) == [1] * 6 + [2] * 6
 
 
-def test_a_killed_sweep_goes_on(tmp_path, whole):
-    """SIGKILL the whole process group once a training has begun; orphans are killed with it."""
-    sweep = Sweep(tmp_path / "run")
-    process = sweep.start(profile="quick")
-    wait_for(lambda: sum(sweep.epochs().values()) >= 2, "the first epochs")
-    os.killpg(process.pid, signal.SIGKILL)
+def kill(sweep: Sweep, epochs: int) -> bool:
+    """SIGKILL a sweep, jobs and all, after some more epochs; False if it was done before."""
+    process, before = sweep.start(profile="paper"), sum(sweep.epochs().values())
+    enough = before + epochs
+    wait_for(
+        lambda: sum(sweep.epochs().values()) >= enough or process.poll() is not None,
+        f"{epochs} more epochs",
+    )
+    done = process.poll() is not None
+    if not done:
+        os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=PATIENCE)
     wait_for(lambda: not any(map(is_locked, sweep.folder.rglob("*.lock"))), "the end of the jobs")
-    done = {path: path.stat().st_mtime_ns for path in sweep.files()}
-    sweep.run()
-    assert sweep.summary() == whole.summary()
+    return not done
+
+
+def test_a_sweep_killed_again_and_again_is_one_in_one_go(tmp_path, monkeypatch):
+    """At random moments: nothing lost, nothing run twice, the same summary."""
+    sweep, draw, kills = Sweep(tmp_path / "run"), random.Random(2), 0
+    epochs = sum(config.epochs for config in TOY.grid("paper"))
+    for _ in range(KILLS):
+        done = {path: path.stat().st_mtime_ns for path in sweep.files()}
+        kills += kill(sweep, draw.randint(1, epochs // KILLS))
+        assert {path: path.stat().st_mtime_ns for path in done} == done
+    assert kills > KILLS / 2, "most kills must have hit a sweep that was running"
+    sweep.run(profile="paper")
     assert {path: path.stat().st_mtime_ns for path in done} == done
-    # an epoch is repeated only if it was in flight: at most once more, one epoch per process
-    again = [line for line, times in sweep.epochs().items() if times > 1]
-    assert all(times <= 2 for times in sweep.epochs().values())
-    assert len(again) <= 2
+
+    monkeypatch.setenv("SHOOTING_STATE", str(tmp_path / "serial"))
+    monkeypatch.setenv("SHOOTING_RECORDS", str(tmp_path / "none"))
+    serial = [records.compute(TOY, config).path for config in TOY.grid("paper")]
+    assert sweep.summary() == {path.stem: without_provenance(path) for path in serial}
+    # an epoch is repeated only if it was in flight: one for each of two processes and each kill
+    times = sweep.epochs()
+    assert len(times) == epochs
+    assert sum(times.values()) - len(times) <= 2 * kills
 
 
 def test_a_cluster_with_a_submit_command(tmp_path, whole):

@@ -50,6 +50,7 @@ def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 def _normalise_code(cell: Any, count: int) -> None:
     if cell.execution_count is not None:
         cell.execution_count = count
+    cell.outputs = _joined(cell.outputs)
     for output in cell.outputs:
         if "execution_count" in output:
             output.execution_count = cell.execution_count
@@ -57,6 +58,17 @@ def _normalise_code(cell: Any, count: int) -> None:
             output.metadata = nbformat.from_dict(
                 {key: value for key, value in output.metadata.items() if key == "scrapbook"}
             )
+
+
+def _joined(outputs: list[Any]) -> list[Any]:
+    """Outputs with neighbouring pieces of one stream joined: where it is cut depends on timing."""
+    joined: list[Any] = []
+    for output in outputs:
+        if joined and "name" in output and output.get("name") == joined[-1].get("name"):
+            joined[-1].text += output.text
+        else:
+            joined.append(output)
+    return joined
 
 
 def text(notebook: nbformat.NotebookNode) -> str:

@@ -90,11 +90,14 @@ def rollout(field: Field, theta: Control, z: Tensor, h: float, tableau: Tableau)
 
 def _states(field: Field, theta: Control, z: Tensor, h: float, tableau: Tableau) -> list[Tensor]:
     path = [z]
-    for k in range(next(iter(theta.values())).shape[0]):
+    # cut once: the derivative of w[k, i] would be as large as w, at every stage
+    controls = iter(zip(*(w.flatten(0, 1) for w in theta.values()), strict=True))
+    for _ in range(next(iter(theta.values())).shape[0]):
         slopes: list[tuple[Tensor, ...]] = []
-        for i, row in enumerate(tableau.a):
+        for row in tableau.a:
             stage = advance((path[-1],), slopes, row, h)[0]
-            slopes.append((field.velocity(stage, {b: w[k, i] for b, w in theta.items()}),))
+            now = dict(zip(theta, next(controls), strict=True))
+            slopes.append((field.velocity(stage, now),))
         path.append(advance((path[-1],), slopes, tableau.b, h)[0])
     return path
 

@@ -103,7 +103,7 @@ class Target:
         columns = [(self(t, x + e) - self(t, x - e)) / 2e-5 for e in h]
         return torch.stack(columns, 2)
 
-    def flow(self, x: Tensor, *, times: int = 2, step: float = 1 / 200) -> Tensor:
+    def flow(self, x: Tensor, *, times: int = 2, step: float = 1 / 100) -> Tensor:
         """The true flow at equispaced times of [0, 1], ``(times, n, d)``, by classical RK4."""
         grid = make_grid(torch.linspace(0, 1, times, dtype=torch.float64), step=step)
         states = runge_kutta(lambda t, y: (self(t, y[0]),), (x,), grid, TABLEAUS["classical"])
