@@ -39,6 +39,8 @@ export OMP_NUM_THREADS := 1
 export PYTHONHASHSEED := 0
 export TQDM_DISABLE := 1
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
+# `git status`, asked for the commit of a record, leaves a lock behind when it is killed
+export GIT_OPTIONAL_LOCKS := 0
 export IPYTHONDIR := $(CURDIR)/_build/ipython
 export SHOOTING_FIGDIR := $(CURDIR)/_build/figures/$(PROFILE)
 

@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
+os.environ["GIT_OPTIONAL_LOCKS"] = "0"  # tests kill processes that may be asking git
 mpl.use("Agg")
 torch.set_num_threads(1)
 settings.register_profile(

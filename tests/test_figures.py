@@ -9,9 +9,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
+from matplotlib.ticker import LogFormatter
 
 from shooting.experiments.models import MODELS
 from shooting.figures import MODEL_COLOURS, PALETTE, save, use_style
+from shooting.figures.style import PlainLog
 
 
 @pytest.fixture(autouse=True)
@@ -129,3 +131,18 @@ def test_style_is_complete():
     assert mpl.rcParams["image.cmap"] == "cividis"
     cycle = [to_rgb(c) for c in mpl.rcParams["axes.prop_cycle"].by_key()["color"]]
     np.testing.assert_allclose(cycle[:6], PALETTE[:6], atol=1 / 255)
+
+
+def test_logarithmic_labels_are_plain_numbers():
+    """At the ticks the usual formatter labels, and only there."""
+    _, ax = plt.subplots()
+    ax.set(yscale="log", ylim=(0.15, 4))
+    labels = {}
+    for name, formatter in (("plain", PlainLog), ("usual", LogFormatter)):
+        ax.yaxis.set_minor_formatter(formatter(minor_thresholds=(2, 0.5)))
+        ticks = ax.yaxis.get_minorticklocs()
+        labels[name] = ax.yaxis.get_minor_formatter().format_ticks(ticks)
+    shown = {text for text in labels["plain"] if text}
+    assert {"0.2", "2"} <= shown <= {f"{t:g}" for t in ticks}
+    assert list(map(bool, labels["plain"])) == list(map(bool, labels["usual"]))
+    assert not set(labels["usual"]) >= shown  # control: the usual ones are written otherwise

@@ -196,7 +196,7 @@ def test_every_figure_on_a_page_says_how_to_redraw_it(site):
             assert len(drawn) == len(lines), page.name
 
 
-# --- accessibility -------------------------------------------------------------------------
+# --- accessibility and narrow windows ------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -216,3 +216,12 @@ def test_every_figure_on_a_page_says_how_to_redraw_it(site):
 def test_wide_tables_are_reached_by_keyboard_and_roles_are_true(written, mended):
     assert accessible.mend(written) == mended
     assert accessible.mend(mended) == mended
+
+
+@pytest.mark.parametrize("frame", ["{}.", "{}, so", "({})", "<em>on {}</em>: then", "{}<em>:</em>"])
+def test_no_line_breaks_between_a_formula_and_its_punctuation(frame):
+    formula = r'<span class="math notranslate nohighlight">\(t\)</span>'
+    mended = accessible.mend(frame.format(formula))
+    assert mended.replace("&#8288;", "") == frame.format(formula)
+    assert mended.count("&#8288;") == (2 if frame == "({})" else 1)
+    assert accessible.mend(f"for {formula} small") == f"for {formula} small"  # words may part

@@ -1,4 +1,4 @@
-"""Sphinx extension: what libraries write into pages, made fit for keyboards and screen readers."""
+"""Sphinx extension: what libraries write into pages, made fit for keyboards, readers, phones."""
 
 import re
 from typing import Any
@@ -7,10 +7,15 @@ from typing import Any
 _TABLE = re.compile(r'<table (?=[^>]*class="(?:[^"]* )?dataframe[ "])(?![^>]*tabindex)')
 # A list that has links back to the text among its children is none in the sense of ARIA.
 _CITATIONS = re.compile(r'(<div )role="list" (class="citation-list")')
+# A drawn formula is a box, and a line may break beside any box: even before a comma.
+_FORMULA = r'<span class="math notranslate nohighlight">\\\(.*?\\\)</span>'
+_BEFORE = re.compile(rf"([(\[])(?={_FORMULA})")
+_AFTER = re.compile(rf"({_FORMULA}(?:</em>)?)(?=(?:<em>)?[,.;:!?)\]’-])")
+_WORD_JOINER = "&#8288;"
 
 
 def mend(body: str) -> str:
-    """The HTML of a page, with wide tables within reach of the Tab key and honest roles.
+    """The HTML of a page: wide tables within reach of the Tab key, honest roles, no lonely comma.
 
     Args:
         body: HTML.
@@ -19,6 +24,8 @@ def mend(body: str) -> str:
         HTML.
     """
     body = _TABLE.sub('<table tabindex="0" ', body)
+    body = _BEFORE.sub(rf"\1{_WORD_JOINER}", body)
+    body = _AFTER.sub(rf"\1{_WORD_JOINER}", body)
     return _CITATIONS.sub(r"\1\2", body)
 
 

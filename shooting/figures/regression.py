@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 
 from shooting.data.functions import BOUND, FUNCTIONS
 from shooting.experiments.models import MODELS
-from shooting.figures.style import MODEL_COLOURS
+from shooting.figures.style import MODEL_COLOURS, PlainLog
 
 LABELS = {
     "quadratic-like": "quadratic-like: $x^2 + 3/(1+x^2)$",
@@ -82,6 +82,8 @@ def by_inflation(results: Sequence[Drawn], function: str, particles: int = 15) -
         ax.set_xlabel("inflation factor α")
         ax.set_ylabel(label)
     axes[0].set_yscale("log")
+    axes[0].yaxis.set_major_formatter(PlainLog())
+    axes[0].yaxis.set_minor_formatter(PlainLog(minor_thresholds=(2, 0.5)))
     axes[0].set_title(LABELS[function])
     handles = [Line2D([], [], color=c, lw=5) for c in MODEL_COLOURS.values()]
     fig.legend(handles, MODELS.values(), loc="outside lower center", ncols=4)

@@ -12,6 +12,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 from PIL import Image
 
 # Okabe-Ito order of seaborn's "colorblind" palette: distinguishable in every common deficiency
@@ -79,6 +80,14 @@ def small_png(fig: Figure) -> bytes:
         small, format="png", optimize=True
     )
     return small.getvalue()
+
+
+class PlainLog(LogFormatter):
+    """Labels of a logarithmic axis of few decades: 0.2 instead of 2·10⁻¹, as dense as usual."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        """The label of a tick, empty where the usual formatter leaves it empty."""
+        return f"{x:g}" if super().__call__(x, pos) else ""
 
 
 def save(fig: Figure, name: str) -> Figure:
