@@ -153,8 +153,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  "Python 3.11 or newer is needed, got %d.%d: try make PYTHON=python3.12 …" % sys.version_info[:2])'
 	@echo "Setting up $(VENV) (once; one to three minutes)"
 	@test -x "$(PY)" || "$(PYTHON)" -m venv "$(VENV)"
-	@# bytecode is written when a module is first used: that of everything takes most of a minute
-	@"$(PY)" -m pip install -qq --no-compile --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS)]"
+	@"$(PY)" -m pip install -qq --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS)]"
 	@touch "$@"
 endif
 

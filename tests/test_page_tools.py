@@ -218,6 +218,22 @@ def test_wide_tables_are_reached_by_keyboard_and_roles_are_true(written, mended)
     assert accessible.mend(mended) == mended
 
 
+@pytest.mark.parametrize(
+    ("glued", "shown"),
+    [
+        ("7.4e-05", "7.4&nbsp;·&nbsp;10<sup>−5</sup>"),
+        ("-1.2e+10", "-1.2&nbsp;·&nbsp;10<sup>10</sup>"),
+        ("1e-05", "10<sup>−5</sup>"),
+        ("0.39", "0.39"),
+        ("release-1e-05", "release-1e-05"),
+    ],
+)
+def test_glued_numbers_are_written_as_people_write_them(glued, shown):
+    before, after = '<span class="pasted-text">', "</span>"
+    assert accessible.mend(f"{before}{glued}{after}") == f"{before}{shown}{after}"
+    assert accessible.mend(f"<code>{glued}</code>") == f"<code>{glued}</code>"  # not in listings
+
+
 @pytest.mark.parametrize("frame", ["{}.", "{}, so", "({})", "<em>on {}</em>: then", "{}<em>:</em>"])
 def test_no_line_breaks_between_a_formula_and_its_punctuation(frame):
     formula = r'<span class="math notranslate nohighlight">\(t\)</span>'

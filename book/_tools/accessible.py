@@ -12,10 +12,14 @@ _FORMULA = r'<span class="math notranslate nohighlight">\\\(.*?\\\)</span>'
 _BEFORE = re.compile(rf"([(\[])(?={_FORMULA})")
 _AFTER = re.compile(rf"({_FORMULA}(?:</em>)?)(?=(?:<em>)?[,.;:!?)\]’-])")
 _WORD_JOINER = "&#8288;"
+_POWER = re.compile(r'(?<=<span class="pasted-text">)(-?[\d.]+)e([+-]\d+)(?=</span>)')
 
 
 def mend(body: str) -> str:
-    """The HTML of a page: wide tables within reach of the Tab key, honest roles, no lonely comma.
+    """The HTML of a page with what libraries left undone.
+
+    Wide tables come within reach of the Tab key, roles are true, no comma stands alone on a line,
+    and glued numbers are written as people write them.
 
     Args:
         body: HTML.
@@ -26,7 +30,14 @@ def mend(body: str) -> str:
     body = _TABLE.sub('<table tabindex="0" ', body)
     body = _BEFORE.sub(rf"\1{_WORD_JOINER}", body)
     body = _AFTER.sub(rf"\1{_WORD_JOINER}", body)
+    body = _POWER.sub(_in_powers_of_ten, body)
     return _CITATIONS.sub(r"\1\2", body)
+
+
+def _in_powers_of_ten(number: re.Match[str]) -> str:
+    mantissa, exponent = number[1], str(int(number[2])).replace("-", "−")
+    factor = "" if mantissa == "1" else f"{mantissa}&nbsp;·&nbsp;"
+    return f"{factor}10<sup>{exponent}</sup>"
 
 
 def _mend_page(_app: Any, _page: str, _template: str, context: dict[str, Any], _tree: Any) -> None:

@@ -39,7 +39,7 @@ def execute(source: Path, target: Path, profile: str | None) -> None:
         cwd=str(source.parent),
         start_timeout=240,  # seconds: a busy machine takes its time to start a kernel
         progress_bar=False,
-        extra_arguments=["--IPKernelApp.log_level=40"],  # ipykernel warns of every start
+        extra_arguments=["--IPKernelApp.log_level=50"],  # it reports every start and stop
     )
     _stamp(partial, source.name)
     os.replace(partial, target)
