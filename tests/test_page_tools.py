@@ -222,7 +222,7 @@ def test_wide_tables_are_reached_by_keyboard_and_roles_are_true(written, mended)
     ("glued", "shown"),
     [
         ("7.4e-05", "7.4&nbsp;·&nbsp;10<sup>−5</sup>"),
-        ("-1.2e+10", "-1.2&nbsp;·&nbsp;10<sup>10</sup>"),
+        ("-1.2e+10", "−1.2&nbsp;·&nbsp;10<sup>10</sup>"),
         ("1e-05", "10<sup>−5</sup>"),
         ("0.39", "0.39"),
         ("release-1e-05", "release-1e-05"),

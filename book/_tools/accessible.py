@@ -35,7 +35,7 @@ def mend(body: str) -> str:
 
 
 def _in_powers_of_ten(number: re.Match[str]) -> str:
-    mantissa, exponent = number[1], str(int(number[2])).replace("-", "−")
+    mantissa, exponent = number[1].replace("-", "−"), str(int(number[2])).replace("-", "−")
     factor = "" if mantissa == "1" else f"{mantissa}&nbsp;·&nbsp;"
     return f"{factor}10<sup>{exponent}</sup>"
 
