@@ -41,6 +41,8 @@ export TQDM_DISABLE := 1
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
 # `git status`, asked for the commit of a record, leaves a lock behind when it is killed
 export GIT_OPTIONAL_LOCKS := 0
+# Bytecode is kept, and written for what is imported only: pip would compile all of torch first
+unexport PYTHONDONTWRITEBYTECODE
 export IPYTHONDIR := $(CURDIR)/_build/ipython
 export SHOOTING_FIGDIR := $(CURDIR)/_build/figures/$(PROFILE)
 
@@ -153,7 +155,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  "Python 3.11 or newer is needed, got %d.%d: try make PYTHON=python3.12 …" % sys.version_info[:2])'
 	@echo "Setting up $(VENV) (once; one to three minutes)"
 	@test -x "$(PY)" || "$(PYTHON)" -m venv "$(VENV)"
-	@"$(PY)" -m pip install -qq --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS)]"
+	@"$(PY)" -m pip install -qq --no-compile --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS)]"
 	@touch "$@"
 endif
 

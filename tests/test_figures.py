@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import itertools
+from io import BytesIO
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import LogFormatter
+from PIL import Image
 
 from shooting.experiments.models import MODELS
 from shooting.figures import MODEL_COLOURS, PALETTE, save, use_style
-from shooting.figures.style import PlainLog
+from shooting.figures.style import PlainLog, small_png
 
 
 @pytest.fixture(autouse=True)
@@ -87,6 +90,28 @@ def test_interrupted_figure_leaves_the_old_one(folder, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         save(fig, "line")
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+
+
+def test_layout_taken_once_gives_the_picture_of_matplotlib(folder):
+    """Pixel for pixel what `savefig` alone makes of it, with its own layout for that file."""
+    own = BytesIO()
+    _figure().savefig(own, format="png", bbox_inches="tight")
+    save(_figure(), "line")
+    ours = np.asarray(Image.open(folder / "line.png"))
+    assert np.array_equal(ours, np.asarray(Image.open(own)))
+
+
+def test_layout_is_taken_once_for_all_files(folder, monkeypatch):
+    taken = []
+    execute = ConstrainedLayoutEngine.execute
+    monkeypatch.setattr(
+        ConstrainedLayoutEngine, "execute", lambda *a: taken.append(1) or execute(*a)
+    )
+    fig = _figure()
+    save(fig, "line")
+    small_png(fig)
+    assert len(taken) == 1
+    assert fig.get_layout_engine() is None
 
 
 def test_every_model_has_its_own_colour():
