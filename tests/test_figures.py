@@ -93,7 +93,8 @@ def test_interrupted_figure_leaves_the_old_one(folder, monkeypatch):
 
 
 def test_layout_taken_once_gives_the_picture_of_matplotlib(folder):
-    """Pixel for pixel what `savefig` alone makes of it, with its own layout for that file."""
+    """Pixel for pixel what `savefig` alone makes of it, at the resolution of the layout."""
+    mpl.rcParams["savefig.dpi"] = mpl.rcParams["figure.dpi"]
     own = BytesIO()
     _figure().savefig(own, format="png", bbox_inches="tight")
     save(_figure(), "line")

@@ -173,15 +173,15 @@ def _magnify(target: Target, t: float, nodes: Tensor, axis: int, length: float) 
     """Bisect segments, each time keeping the half with the larger difference quotient."""
     a, b = nodes.clone(), nodes.clone()
     b[:, axis] += length * (1 + 1 / math.pi)  # irrational: bisection must not stop at a node
-    found = []
+    wa, wb, found = target(t, a), target(t, b), []
     for depth in range(31):
         if depth % 10 == 0:
-            slope = _norm(target(t, b) - target(t, a)) / _norm(b - a)
-            found.append(slope)
+            found.append(_norm(wb - wa) / _norm(b - a))
         middle = (a + b) / 2
         w = target(t, middle)
-        left = (_norm(w - target(t, a)) > _norm(target(t, b) - w)).unsqueeze(1)
+        left = (_norm(w - wa) > _norm(wb - w)).unsqueeze(1)
         a, b = torch.where(left, a, middle), torch.where(left, middle, b)
+        wa, wb = torch.where(left, wa, w), torch.where(left, w, wb)
     early, mid, late = (torch.stack(found[1:]) + 1e-9).unbind()
     bad = (late > 1.2 * mid) & (mid > 1.2 * early) & (late > 1.0)
     if bool(bad.any()):
