@@ -57,6 +57,8 @@ TEST_SITE := _build/test/html
 PDF       := _build/pdf/shooting.pdf
 # A quick page reads committed records only, whatever else was computed on this machine.
 COMMITTED_ONLY := $(if $(filter quick,$(PROFILE)),SHOOTING_STATE="$(CURDIR)/_build/state")
+# Trainings asked for by name are the paper's, unless PROFILE is given
+SCALE := $(if $(filter file,$(origin PROFILE)),paper,$(PROFILE))
 # Quick runs take the notebooks' defaults, so that the page shows exactly what is committed.
 PARAMETERS := $(if $(filter paper,$(PROFILE)),--profile paper)
 TESTS     ?= tests $(if $(NOTEBOOKS),notebooks)
@@ -117,9 +119,9 @@ FIGURES := fig2 fig3 fig6 fig7 fig8 fig9 fig10 fig11 tab1 tab2
 $(FIGURES): $(STAMP) # make fig2 … tab2: one figure or table of the paper, from records, in seconds
 	@"$(PY)" -m shooting figure $@
 
-runs: $(STAMP) ## train at the paper's scale: EXPERIMENT=regression (ONLY=…, FRESH=1)
+runs: $(STAMP) ## train at the paper's scale: EXPERIMENT=regression (ONLY=…, FRESH=1, PROFILE=quick)
 	$(if $(EXPERIMENT),,$(error EXPERIMENT is missing: try make runs EXPERIMENT=regression))
-	@"$(PY)" -m shooting run --experiment "$(EXPERIMENT)" $(if $(FRESH),--fresh) \
+	@"$(PY)" -m shooting run --experiment "$(EXPERIMENT)" --profile $(SCALE) $(if $(FRESH),--fresh) \
 	  $(if $(ONLY),--only "$(ONLY)") $(if $(OUT),--out "$(OUT)")
 
 verify: $(STAMP) ## train a sample of committed records again and compare (SAMPLE=all)
@@ -146,7 +148,7 @@ sweep-run: $(STAMP)
 	$(if $(EXPERIMENT),,$(error EXPERIMENT is missing: try make sweep EXPERIMENT=regression))
 	@"$(PY)" -m snakemake --snakefile shooting/sweep/Snakefile --cores $(JOBS) \
 	  --profile shooting/sweep/profiles/$(or $(CLUSTER),local) \
-	  --config experiment="$(EXPERIMENT)" profile=$(if $(filter file,$(origin PROFILE)),paper,$(PROFILE)) \
+	  --config experiment="$(EXPERIMENT)" profile=$(SCALE) \
 	  $(if $(ONLY),only="$(ONLY)") $(if $(OUT),out="$(OUT)") $(SWEEP_FLAGS)
 
 ifneq ($(strip $(VENV)),)

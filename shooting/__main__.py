@@ -178,13 +178,15 @@ def duration(seconds: float) -> str:
 def verify(options: argparse.Namespace) -> int:
     """Compare a random sample of committed records with a fresh training of each."""
     known = [EXPERIMENTS[n] for n in sorted(EXPERIMENTS) if options.experiment in (None, n)]
-    found = verification.committed(known, options.records)
+    found, corrupt = verification.committed(known, options.records)
     seed = options.seed if options.seed is not None else time.time_ns() % 10**6
     minutes = math.inf if options.sample else verification.MINUTES
     chosen = verification.sample(found, seed=seed, minutes=minutes)
     if options.sample not in ("", "all"):
         chosen = chosen[: int(options.sample)]
-    if not found:
+    for error in corrupt:
+        print(f"corrupt  {error}")
+    if not found and not corrupt:
         print("there are no committed records yet: python -m shooting run --out book/records")
         return 0
     print(f"{len(chosen)} of {len(found)} records, drawn with --seed {seed}", flush=True)
@@ -195,8 +197,9 @@ def verify(options: argparse.Namespace) -> int:
         for text in verdict.details:
             print(f"    {text}", flush=True)
         outcomes.append(verdict.outcome)
-    print(", ".join(f"{o} {outcomes.count(o)}" for o in verification.OUTCOMES if o in outcomes))
-    return 1 if "differs" in outcomes else 0
+    counts = [f"{o} {outcomes.count(o)}" for o in verification.OUTCOMES if o in outcomes]
+    print(", ".join([*counts, *([f"corrupt {len(corrupt)}"] if corrupt else [])]))
+    return 1 if corrupt or "differs" in outcomes else 0
 
 
 # --- status --------------------------------------------------------------------------------

@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from shooting import records
+from shooting import fingerprints, records
 from shooting.checkpoints import StateDict
 from shooting.errors import MissingDataError
 from shooting.experiments import EXPERIMENTS, PROFILES, Experiment
 from shooting.fit import EARLY_STEPS
 from shooting.identity import record_id
 from shooting.records import Record
-from shooting.storage import records_folder
+from shooting.storage import CorruptFileError, records_folder
 
 MACHINE = ("route", "platform", "processor", "device", "threads", "python", "torch", "numpy")
 EARLY_TOLERANCE = 1e-4  # relative, over the first 50 steps
@@ -71,7 +71,9 @@ class _FirstSteps:
             raise _EnoughSteps(early.reshape(len(early), -1).cpu().numpy().astype(np.float64))
 
 
-def committed(experiments: Sequence[Experiment], folder: Path | None = None) -> list[Record]:
+def committed(
+    experiments: Sequence[Experiment], folder: Path | None = None
+) -> tuple[list[Record], list[CorruptFileError]]:
     """All records of a folder that a grid asks for.
 
     Args:
@@ -79,15 +81,18 @@ def committed(experiments: Sequence[Experiment], folder: Path | None = None) -> 
         folder: By default the committed records.
 
     Returns:
-        The records, checked.
+        The records that are what was written, and what is wrong with each of the others.
     """
-    place = folder or records_folder()
-    found = []
+    place, found, corrupt = folder or records_folder(), [], []
     for e in experiments:
-        grid = dict.fromkeys(c for profile in PROFILES for c in e.grid(profile))
-        paths = [(place / e.name / f"{record_id(e.name, c)}.json", c) for c in grid]
-        found += [records.read(path, c) for path, c in paths if path.exists()]
-    return found
+        for config in dict.fromkeys(c for profile in PROFILES for c in e.grid(profile)):
+            path = place / e.name / f"{record_id(e.name, config)}.json"
+            try:
+                if path.exists():
+                    found.append(records.read(path, config))
+            except CorruptFileError as error:
+                corrupt.append(error)
+    return found, corrupt
 
 
 def sample(known: Sequence[Record], *, seed: int, minutes: float = MINUTES) -> list[Record]:
@@ -145,9 +150,12 @@ def check(record: Record, *, whole: bool = True) -> Verdict:
         whole: Train to the end, or only the first 50 steps.
 
     Returns:
-        The verdict; ``skipped`` if the data are not on this machine.
+        The verdict; ``skipped`` if the data are not on this machine, ``differs`` without training
+        if they are not the data of the record.
     """
     experiment = EXPERIMENTS[record.experiment]
+    if others := fingerprints.differences(record.config, fingerprints.committed()):
+        return _judge(record, others)
     try:
         if not whole:
             return _judge(record, _compare_early(record, _first_steps(experiment, record)))
@@ -180,7 +188,8 @@ def _same_machine(old: Record, new: Record) -> bool:
 def compare(old: Record, new: Record) -> list[str]:
     """Every difference that the rules forbid, with both numbers and the rule.
 
-    Same route, machine class and versions: everything equal. Otherwise: counts equal, the losses
+    The data have been compared before (`check`). Same route, machine class and versions: everything
+    equal. Otherwise: counts equal, the losses
     of the first 50 steps within 1e-4 relative, each final loss within the old ensemble's range,
     widened by a tenth of its span at both ends.
 

@@ -176,4 +176,13 @@ def test_the_sample_fits_the_time(record):
 
 def test_only_records_of_a_grid_are_verified(record, folders):
     records.compute(TOY, ToyConfig(label=99), out=folders / "records")
-    assert [r.id for r in committed([TOY])] == [record.id]
+    found, corrupt = committed([TOY])
+    assert [r.id for r in found] == [record.id]
+    assert corrupt == []
+
+
+def test_other_data_differ_before_anything_is_trained(record, monkeypatch):
+    said = ["data of seed 0 (toy): recorded 1, now 2; rule: equal everywhere"]
+    monkeypatch.setattr(verification.fingerprints, "differences", lambda config, known: said)
+    monkeypatch.setattr(records, "recompute", None)  # would fail if it were called
+    assert (check(record).outcome, *check(record).details) == ("differs", *said)

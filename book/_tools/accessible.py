@@ -9,8 +9,9 @@ _TABLE = re.compile(r'<table (?=[^>]*class="(?:[^"]* )?dataframe[ "])(?![^>]*tab
 _CITATIONS = re.compile(r'(<div )role="list" (class="citation-list")')
 # A drawn formula is a box, and a line may break beside any box: even before a comma.
 _FORMULA = r'<span class="math notranslate nohighlight">\\\(.*?\\\)</span>'
-_BEFORE = re.compile(rf"([(\[])(?={_FORMULA})")
-_AFTER = re.compile(rf"({_FORMULA}(?:</em>)?)(?=(?:<em>)?[,.;:!?)\]’-])")
+_MARKS = r"[,.;:!?)\]’-]"
+_WITH_MARKS = re.compile(rf"[(\[]+{_FORMULA}{_MARKS}*|{_FORMULA}{_MARKS}+")
+_EMPHASISED = re.compile(rf"({_FORMULA}(?:</em>)?)(?=(?:<em>)?{_MARKS})")
 _WORD_JOINER = "&#8288;"
 _POWER = re.compile(r'(?<=<span class="pasted-text">)(-?[\d.]+)e([+-]\d+)(?=</span>)')
 
@@ -28,8 +29,8 @@ def mend(body: str) -> str:
         HTML.
     """
     body = _TABLE.sub('<table tabindex="0" ', body)
-    body = _BEFORE.sub(rf"\1{_WORD_JOINER}", body)
-    body = _AFTER.sub(rf"\1{_WORD_JOINER}", body)
+    body = _WITH_MARKS.sub(r'<span class="unbroken">\g<0></span>', body)
+    body = _EMPHASISED.sub(rf"\1{_WORD_JOINER}", body)
     body = _POWER.sub(_in_powers_of_ten, body)
     return _CITATIONS.sub(r"\1\2", body)
 

@@ -13,7 +13,7 @@ from typing import Any
 import checkout
 import yaml
 
-from shooting.provenance import source_hash
+from shooting.provenance import is_present
 from shooting.record_files import read_document
 
 ROOT = checkout.ROOT
@@ -96,12 +96,6 @@ def provenance(folder: Path, name: str) -> tuple[tuple[str, str, str], ...]:
     return tuple(found)
 
 
-@functools.cache
-def sources() -> str:
-    """Hash of the sources as they are now, as records carry it."""
-    return source_hash()
-
-
 def records(names: Iterable[str], used: str) -> str:
     """The records behind a page: how many, when, by which code, and their ids.
 
@@ -118,7 +112,7 @@ def records(names: Iterable[str], used: str) -> str:
         if found:
             days = sorted({day for _, day, _ in found})
             span = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
-            other = sum(source != sources() for _, _, source in found)
+            other = sum(not is_present(source) for _, _, source in found)
             note = f", {other} of them before a later change of the package" if other else ""
             ids = " ".join(f"<code>{escape(one)}</code>" for one, _, _ in found)
             parts.append(

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from shooting import records
+from shooting import provenance, records
 from shooting.experiments import EXPERIMENTS
 from shooting.identity import NUMERICS
-from shooting.provenance import source_hash
 from shooting.record_files import read_document
 from shooting.records import Record
 
@@ -39,7 +38,7 @@ class Origin:
     @property
     def is_present(self) -> bool:
         """Whether these sources are the ones that this process runs."""
-        return self.source == source_hash()
+        return provenance.is_present(self.source)
 
     @property
     def days(self) -> str:

@@ -209,33 +209,47 @@ def control_over_depth(results: Sequence[Drawn]) -> Figure:
     return fig
 
 
-def parameter_frontier(results: Sequence[Drawn], counts: Mapping[int, int]) -> Figure:
-    """Loss and complexity against the number of parameters, median and quartiles per ensemble.
+def all_inflations(results: Sequence[Drawn], particles: int = 15) -> Figure:
+    """Loss and complexity over all inflation factors: median and quartiles, no run left out.
 
     Args:
-        results: Ensembles of one function.
-        counts: Parameter count of each, by position in `results`.
+        results: Ensembles of all models; particle models with other K are left out.
+        particles: K of the particle models.
 
     Returns:
-        The figure.
+        The figure: a row per function. Failed runs are NaN and not drawn.
     """
-    fig, axes = plt.subplots(1, 2, figsize=(7.4, 3.4), sharex=True)
-    for ax, key, label in zip(
-        axes, ("loss", "complexity"), ("100·MSE + R", "∫ log₂ complexity"), strict=True
-    ):
-        for i, r in enumerate(results):
-            low, mid, high = np.nanquantile(np.asarray(r.metrics[key], float), [0.25, 0.5, 0.75])
-            ax.errorbar(
-                counts[i],
-                mid,
-                [[mid - low], [high - mid]],
-                fmt="o",
-                ms=4,
-                color=MODEL_COLOURS[r.config.model],
-                lw=1,
-            )
-        ax.set_xscale("log")
-        ax.set_xlabel("parameters")
-        ax.set_ylabel(label)
-    axes[0].set_yscale("log")
+    fig, axes = plt.subplots(2, 2, figsize=(7.4, 5.2), sharex=True)
+    keys = {"loss": "100·MSE + R", "complexity": "∫ log₂ complexity"}
+    for row, function in zip(axes, FUNCTIONS, strict=True):
+        for ax, (key, label) in zip(row, keys.items(), strict=True):
+            for shift, model in enumerate(MODELS):
+                ensembles = sorted(
+                    (
+                        r
+                        for r in results
+                        if (r.config.function, r.config.model) == (function, model)
+                        and r.config.particles in (0, particles)
+                    ),
+                    key=lambda r: r.config.inflation,
+                )
+                low, mid, high = np.array(
+                    [np.nanquantile(r.metrics[key], [0.25, 0.5, 0.75]) for r in ensembles]
+                ).T
+                place = np.array([r.config.inflation for r in ensembles]) * 1.06 ** (shift - 1.5)
+                bars = mid - low, high - mid
+                colour = MODEL_COLOURS[model]
+                ax.errorbar(place, mid, bars, fmt="o-", ms=3, lw=1.1, color=colour)
+            ax.set_xscale("log", base=2)
+            ax.set_ylabel(label)
+        row[0].set_yscale("log")
+        row[0].yaxis.set_major_formatter(PlainLog())
+        row[0].yaxis.set_minor_formatter(PlainLog(minor_thresholds=(2, 0.5)))
+        row[0].set_title(LABELS[function])
+    factors = sorted({r.config.inflation for r in results})
+    for ax in axes[-1]:
+        ax.set_xticks(factors, [str(a) for a in factors])
+        ax.set_xlabel("inflation factor α")
+    handles = [Line2D([], [], color=c, lw=3) for c in MODEL_COLOURS.values()]
+    fig.legend(handles, MODELS.values(), loc="outside lower center", ncols=4)
     return fig
