@@ -243,6 +243,7 @@ def test_glued_numbers_are_written_as_people_write_them(glued, shown):
         ("[{} or", "«[{}» or"),
         ("{}-fold", "«{}-»fold"),
         ("<em>on {}</em>: then", "<em>on {}</em>&#8288;: then"),
+        ("{}<em>: then</em>", "{}&#8288;<em>: then</em>"),
     ],
 )
 def test_no_line_breaks_between_a_formula_and_its_punctuation(before, after):

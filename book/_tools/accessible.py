@@ -11,7 +11,7 @@ _CITATIONS = re.compile(r'(<div )role="list" (class="citation-list")')
 _FORMULA = r'<span class="math notranslate nohighlight">\\\(.*?\\\)</span>'
 _MARKS = r"[,.;:!?)\]’-]"
 _WITH_MARKS = re.compile(rf"[(\[]+{_FORMULA}{_MARKS}*|{_FORMULA}{_MARKS}+")
-_EMPHASISED = re.compile(rf"({_FORMULA}(?:</em>)?)(?=(?:<em>)?{_MARKS})")
+_EMPHASISED = re.compile(rf"{_FORMULA}(?:</em>(?={_MARKS})|(?=<em>{_MARKS}))")
 _WORD_JOINER = "&#8288;"
 _POWER = re.compile(r'(?<=<span class="pasted-text">)(-?[\d.]+)e([+-]\d+)(?=</span>)')
 
@@ -30,7 +30,7 @@ def mend(body: str) -> str:
     """
     body = _TABLE.sub('<table tabindex="0" ', body)
     body = _WITH_MARKS.sub(r'<span class="unbroken">\g<0></span>', body)
-    body = _EMPHASISED.sub(rf"\1{_WORD_JOINER}", body)
+    body = _EMPHASISED.sub(rf"\g<0>{_WORD_JOINER}", body)
     body = _POWER.sub(_in_powers_of_ten, body)
     return _CITATIONS.sub(r"\1\2", body)
 
