@@ -242,6 +242,7 @@ def test_glued_numbers_are_written_as_people_write_them(glued, shown):
         ("of ({}) only", "of «({})» only"),
         ("[{} or", "«[{}» or"),
         ("{}-fold", "«{}-»fold"),
+        ("for {0} and {0}.", "for {0} and «{0}.»"),
         ("<em>on {}</em>: then", "<em>on {}</em>&#8288;: then"),
         ("{}<em>: then</em>", "{}&#8288;<em>: then</em>"),
     ],

@@ -8,7 +8,7 @@ _TABLE = re.compile(r'<table (?=[^>]*class="(?:[^"]* )?dataframe[ "])(?![^>]*tab
 # A list that has links back to the text among its children is none in the sense of ARIA.
 _CITATIONS = re.compile(r'(<div )role="list" (class="citation-list")')
 # A drawn formula is a box, and a line may break beside any box: even before a comma.
-_FORMULA = r'<span class="math notranslate nohighlight">\\\(.*?\\\)</span>'
+_FORMULA = r'<span class="math notranslate nohighlight">(?:(?!</span>).)*</span>'
 _MARKS = r"[,.;:!?)\]’-]"
 _WITH_MARKS = re.compile(rf"[(\[]+{_FORMULA}{_MARKS}*|{_FORMULA}{_MARKS}+")
 _EMPHASISED = re.compile(rf"{_FORMULA}(?:</em>(?={_MARKS})|(?=<em>{_MARKS}))")
