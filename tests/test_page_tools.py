@@ -139,7 +139,7 @@ def test_stale_records_are_counted(tmp_path, monkeypatch):
         made = {"ended": f"2026-11-2{n}T00:00:00", "source": source}
         record_files.write(folder / f"r{n}.json", {"id": f"r{n}", "provenance": made}, {})
     monkeypatch.setattr(footer, "RECORDS", tmp_path)
-    monkeypatch.setattr(footer, "sources", lambda: "now")
+    monkeypatch.setattr(footer, "is_present", lambda source: source == "now")
     text = footer.records(["circles"], "quick")
     assert "3 records of circles, trained 2026-11-20 to 2026-11-22, 1 of them before" in text
     assert footer.records(["circles"], "quick").count("<code>") == 3
