@@ -58,8 +58,8 @@ def test_what_is_hashed_is_what_is_trained_on(config, task, seen):
 
 def test_a_changed_datum_is_named_with_both_fingerprints(known, monkeypatch):
     config = RegressionConfig(seeds=(0, 1))
-    cubic = functions.FUNCTIONS[config.function]
-    monkeypatch.setitem(functions.FUNCTIONS, config.function, lambda x: cubic(x) + 1e-5)
+    exact = functions.FUNCTIONS[config.function]
+    monkeypatch.setitem(functions.FUNCTIONS, config.function, lambda x: exact(x) + 1e-5)
     first, second = differences(config, known)
     assert first.startswith("data of seed 0 (")
     assert f"recorded {known['quadratic-like, 500 points']['0']}, now " in first

@@ -15,7 +15,7 @@ from shooting.data.functions import BOUND, FUNCTIONS
 from shooting.experiments.ablations import STUCK, stuck
 from shooting.experiments.baselines import BASELINES
 from shooting.experiments.models import MODELS
-from shooting.figures.regression import LABELS
+from shooting.figures.regression import LABELS, median_line
 from shooting.figures.style import MODEL_COLOURS, PALETTE
 
 NAMES = {**MODELS, **BASELINES}
@@ -117,15 +117,12 @@ def frontier(results: Sequence[Sized], function: str) -> Figure:
 
 
 def _line(ax: Axes, results: Sequence[Sized], key: str, model: str) -> None:
-    quartiles = np.array(
-        [np.nanquantile(np.asarray(r.metrics[key], float), [0.25, 0.5, 0.75]) for r in results]
-    ).T
-    low, middle, high = quartiles
     other = key == "complexity" and model in ("node", "augmented_node")
-    ax.errorbar(
+    median_line(
+        ax,
         [r.facts["parameters"] for r in results],
-        middle,
-        [middle - low, high - middle],
+        results,
+        key,
         marker=MARKERS.get(model, "o"),
         ms=4,
         lw=1,

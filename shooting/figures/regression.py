@@ -209,6 +209,23 @@ def control_over_depth(results: Sequence[Drawn]) -> Figure:
     return fig
 
 
+def median_line(
+    ax: Axes, place: Sequence[float], results: Sequence[Any], key: str, **look: Any
+) -> None:
+    """Medians of ensembles joined by a line, with quartile bars; failed runs are NaN.
+
+    Args:
+        ax: Where to draw.
+        place: Horizontal position of each ensemble.
+        results: The ensembles, in order.
+        key: Name of the number.
+        **look: How `errorbar` draws it.
+    """
+    values = (np.asarray(r.metrics[key], dtype=float) for r in results)
+    low, middle, high = np.array([np.nanquantile(v, [0.25, 0.5, 0.75]) for v in values]).T
+    ax.errorbar(place, middle, [middle - low, high - middle], **look)
+
+
 def all_inflations(results: Sequence[Drawn], particles: int = 15) -> Figure:
     """Loss and complexity over all inflation factors: median and quartiles, no run left out.
 
@@ -224,22 +241,15 @@ def all_inflations(results: Sequence[Drawn], particles: int = 15) -> Figure:
     for row, function in zip(axes, FUNCTIONS, strict=True):
         for ax, (key, label) in zip(row, keys.items(), strict=True):
             for shift, model in enumerate(MODELS):
-                ensembles = sorted(
-                    (
-                        r
-                        for r in results
-                        if (r.config.function, r.config.model) == (function, model)
-                        and r.config.particles in (0, particles)
-                    ),
-                    key=lambda r: r.config.inflation,
-                )
-                low, mid, high = np.array(
-                    [np.nanquantile(r.metrics[key], [0.25, 0.5, 0.75]) for r in ensembles]
-                ).T
-                place = np.array([r.config.inflation for r in ensembles]) * 1.06 ** (shift - 1.5)
-                bars = mid - low, high - mid
-                colour = MODEL_COLOURS[model]
-                ax.errorbar(place, mid, bars, fmt="o-", ms=3, lw=1.1, color=colour)
+                mine = [
+                    r
+                    for r in sorted(results, key=lambda r: r.config.inflation)
+                    if (r.config.function, r.config.model) == (function, model)
+                    and r.config.particles in (0, particles)
+                ]
+                place = [r.config.inflation * 1.06 ** (shift - 1.5) for r in mine]
+                look = {"fmt": "o-", "ms": 3, "lw": 1.1, "color": MODEL_COLOURS[model]}
+                median_line(ax, place, mine, key, **look)
             ax.set_xscale("log", base=2)
             ax.set_ylabel(label)
         row[0].set_yscale("log")
