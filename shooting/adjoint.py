@@ -9,6 +9,7 @@ rounding: it is the gradient of the discrete solution, not a discretised costate
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from dataclasses import field as attribute
@@ -181,6 +182,7 @@ class Merged:
         return self.sigma.curvature is not torch.zeros_like
 
 
+@functools.lru_cache(maxsize=32)  # a field never changes, and every solve asks
 def merge(field: Field) -> Merged:
     """Group the terms of a field with scalar weights."""
     names = list(field.slots)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from shooting.native import adam
+
 StateDict = dict[str, Tensor]
 
 
@@ -56,7 +58,7 @@ class Adam:
     def finite(self) -> Tensor:
         """Whether all gradients of a run are finite, shape ``(*runs)``."""
         flags = [
-            torch.isfinite(w.grad).reshape(*self.runs, -1).all(-1)
+            torch.isfinite(w.grad.abs().reshape(*self.runs, -1).amax(-1))  # NaN is the largest
             for w in self.parameters.values()
             if w.grad is not None
         ]
@@ -74,17 +76,28 @@ class Adam:
         mean, square = self.mean[name], self.square[name]
         age += active
         t = age.clamp(min=1)
+        if self.weight_decay:
+            grad = grad.add(w, alpha=self.weight_decay)
+        b1, b2 = self.betas
+        gain1, gain2 = (1 - b1) * active, (1 - b2) * active
+        first, root = active / (1 - b1**t), (1 - b2**t).sqrt()
+        if adam.applies((w, grad, mean, square, self.lr, first)):
+            adam.step(
+                (w, grad, mean, square),
+                rate=self.lr,
+                alive=alive,
+                gains=(gain1, gain2),
+                corrections=(first, root),
+                eps=self.eps,
+            )
+            return
         rate = self._spread(self.lr, w)
         if alive is not None:
             grad = torch.where(self._spread(alive, w), grad, torch.zeros_like(grad))
             rate = rate * self._spread(alive, w)
-        if self.weight_decay:
-            grad = grad.add(w, alpha=self.weight_decay)
-        b1, b2 = self.betas
-        mean += (1 - b1) * active * (grad - mean)
-        square += (1 - b2) * active * (grad * grad - square)
-        root = square.sqrt() / (1 - b2**t).sqrt()
-        w -= rate * (active / (1 - b1**t)) * mean / (root + self.eps)
+        mean += gain1 * (grad - mean)
+        square += gain2 * (grad * grad - square)
+        w -= rate * first * mean / (square.sqrt() / root + self.eps)
 
     def state_dict(self) -> StateDict:
         """All state as flat tensors by name."""

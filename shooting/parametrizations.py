@@ -112,9 +112,9 @@ class Parametrization(nn.Module):
     def split_flat(self, flat: Tensor) -> dict[str, Tensor]:
         """Cut any tensor shaped like `flat` (a gradient, say) into named parts."""
         sizes = [math.prod(shape) for shape in self._shapes.values()]
-        parts = flat.split(sizes, dim=-1)
+        parts, lead = flat.split(sizes, dim=-1), flat.shape[:-1]
         return {
-            name: part.unflatten(-1, shape)
+            name: part.view(*lead, *shape)
             for (name, shape), part in zip(self._shapes.items(), parts, strict=True)
         }
 
@@ -144,7 +144,7 @@ class Parametrization(nn.Module):
         """State z(0) = [x | Theta12 x + b12] of data x ``(*runs, n, d)``."""
         if not self.hidden:
             return x
-        known = {**dict(self.named_buffers()), **self.unpack()}
+        known = self.unpack() if self.lift_kind == "learned" else dict(self.named_buffers())
         weight, bias = known["lift_weight"], known["lift_bias"]
         v = x @ weight.transpose(-1, -2) + bias.unsqueeze(-2)
         return torch.cat([x, v], dim=-1)
@@ -404,10 +404,9 @@ class DynamicDirect(Parametrization):
 
     def penalty(self) -> Tensor:
         """Mean of R over the equal blocks: the integral of R over depth, divided by T."""
-        blocks = self.theta_blocks()
+        blocks = {k: v.unbind(-3) for k, v in self.theta_blocks().items()}
         each = [
-            self.field.penalty({k: v[..., b, :, :] for k, v in blocks.items()})
-            for b in range(self.blocks)
+            self.field.penalty({k: v[b] for k, v in blocks.items()}) for b in range(self.blocks)
         ]
         return torch.stack(each).mean(0)
 

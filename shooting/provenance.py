@@ -23,12 +23,6 @@ NO_TRAINING = (
     *("figures", "claims", "theory", "universality", "sweep"),
     *("__main__.py", "fingerprints.py", "provenance.py", "trail.py", "verification.py"),
 )
-# Hashes taken while NO_TRAINING was shorter: the same sources (of commit 324ddc7) as hashed today
-RENAMED = {
-    "45426cb08799dc61ac9b47fa08c130ddf70a67c31c9d627f3ec257de63ceaf11": (
-        "b47cc08413f2c86459d885952370bda23e9103728ac66c2dea63a7fcb266b23c"
-    ),
-}
 
 
 def source_files() -> list[Path]:
@@ -49,7 +43,7 @@ def source_hash() -> str:
 
 def is_present(source: str) -> bool:
     """Whether a record's source hash is that of the sources this process runs."""
-    return RENAMED.get(source, source) == source_hash()
+    return source == source_hash()
 
 
 @functools.cache

@@ -14,7 +14,6 @@ from shooting.provenance import NO_TRAINING
 PACKAGE = provenance.PACKAGE
 LEFT_OUT = tuple(name.removesuffix(".py") for name in NO_TRAINING)
 WITNESS = "provenance"  # says in a record where it is from, and changes no number of it
-FIRST = "324ddc7d6b"  # the commit whose sources `RENAMED` hashes
 
 
 @pytest.fixture
@@ -123,27 +122,7 @@ def test_outside_a_checkout_there_is_no_commit(package, monkeypatch):
     assert commit() == (None, None)
 
 
-def test_a_renamed_hash_counts_as_the_sources_it_names(monkeypatch):
-    old, new = next(iter(provenance.RENAMED.items()))
-    monkeypatch.setattr(provenance, "source_hash", lambda: new)
-    assert provenance.is_present(old)
-    assert provenance.is_present(new)
-    assert not provenance.is_present("0" * 64)
+def test_only_the_same_sources_are_present(monkeypatch):
     monkeypatch.setattr(provenance, "source_hash", lambda: "1" * 64)
-    assert not provenance.is_present(old)
-
-
-def test_renamed_hashes_are_those_of_the_commit(tmp_path, monkeypatch, root):
-    """Both hashes taken afresh from git; a clone without its history must be a shallow one."""
-    if not (root / ".git").exists():
-        pytest.skip("these sources are no git checkout")
-    whole = ["git", "-C", str(root), "archive", FIRST, "shooting"]
-    archive = subprocess.run(whole, capture_output=True, check=False)
-    if archive.returncode:
-        assert git(root, "rev-parse", "--is-shallow-repository") == "true"
-        return
-    subprocess.run(["tar", "x", "-C", str(tmp_path)], input=archive.stdout, check=True)
-    monkeypatch.setattr(provenance, "PACKAGE", tmp_path / "shooting")
-    now = source_hash()
-    monkeypatch.setattr(provenance, "NO_TRAINING", ("figures", "claims", "theory", "universality"))
-    assert {source_hash(): now} == provenance.RENAMED
+    assert provenance.is_present("1" * 64)
+    assert not provenance.is_present("0" * 64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import weakref
 from collections import deque
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from shooting.solvers import Grid, Tableau
 
 SIGMAS = ("identity", "relu", "tanh", "softplus")  # as numbered in solve.c
 MOST = 16  # slots, features or stages that solve.c has room for
+LARGEST_KEPT = 2**25 - 2**14  # bytes, just below the largest that glibc adapts to
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 Integers, Reals = ctypes.POINTER(ctypes.c_int64), ctypes.POINTER(ctypes.c_double)
 
@@ -56,20 +58,9 @@ class Shooting(adjoint.Shooting):
         return _backward(self._problem(path_bar, True), tape, None, path_bar)
 
     def _problem(self, w: Tensor, keep: bool) -> Problem:
-        m = self.merged
-        gain = [c for row in m.gain for c in row]
-        return Problem(
-            self.field,
-            [slot for slot, _ in m.features],
-            [active for _, active in m.features],
-            (self.grid, self.tableau),
-            runs=w.shape[0],
-            particles=self.particles,
-            data=w.shape[-2] - 2 * self.particles,
-            keep=keep,
-            gain=gain,
-            bias=m.bias,
-        )
+        sizes = (w.shape[0], self.particles, w.shape[-2] - 2 * self.particles)
+        how = (self.grid, self.tableau)
+        return _shooting(self.field, how, sizes, keep, torch.get_num_threads())
 
 
 class Carrying(adjoint.Carrying):
@@ -86,19 +77,9 @@ class Carrying(adjoint.Carrying):
         return _backward(self._problem(path_bar, theta, True), tape, theta, path_bar)
 
     def _problem(self, w: Tensor, theta: Tensor, keep: bool) -> Problem:
-        names = list(self.field.slots)
-        found = columns(self.field)
-        return Problem(
-            self.field,
-            [-1 if of is None else names.index(of) for of, _ in found],
-            [active for _, active in found],
-            (self.grid, self.tableau),
-            runs=w.shape[0],
-            data=w.shape[-2],
-            keep=keep,
-            blocks=theta.shape[1],
-            width=theta.shape[-1],
-        )
+        sizes = (w.shape[0], w.shape[-2], theta.shape[1], theta.shape[-1])
+        how = (self.grid, self.tableau)
+        return _carrying(self.field, how, sizes, keep, torch.get_num_threads())
 
 
 class Problem(ctypes.Structure):
@@ -136,7 +117,6 @@ class Problem(ctypes.Structure):
             steps=grid.steps,
             stages=stages,
             outputs=len(grid.outputs),
-            threads=torch.get_num_threads(),
             slot_size=_integers(list(field.slots.values())),
             feature_slot=_integers(feature_slot),
             feature_active=_integers(feature_active),
@@ -151,6 +131,49 @@ class Problem(ctypes.Structure):
         )
 
 
+@functools.lru_cache(maxsize=64)  # a training solves the same problem at every step
+def _shooting(
+    field: Field, how: tuple[Grid, Tableau], sizes: tuple[int, int, int], keep: bool, threads: int
+) -> Problem:
+    m, (runs, particles, data) = adjoint.merge(field), sizes
+    return Problem(
+        field,
+        [slot for slot, _ in m.features],
+        [active for _, active in m.features],
+        how,
+        runs=runs,
+        particles=particles,
+        data=data,
+        keep=keep,
+        threads=threads,
+        gain=[c for row in m.gain for c in row],
+        bias=m.bias,
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _carrying(
+    field: Field,
+    how: tuple[Grid, Tableau],
+    sizes: tuple[int, int, int, int],
+    keep: bool,
+    threads: int,
+) -> Problem:
+    names, found, (runs, data, blocks, width) = list(field.slots), columns(field), sizes
+    return Problem(
+        field,
+        [-1 if of is None else names.index(of) for of, _ in found],
+        [active for _, active in found],
+        how,
+        runs=runs,
+        data=data,
+        keep=keep,
+        threads=threads,
+        blocks=blocks,
+        width=width,
+    )
+
+
 def _integers(values: Sequence[int]) -> Any:
     return ctypes.cast((ctypes.c_int64 * len(values))(*values), Integers)
 
@@ -162,7 +185,7 @@ def _reals(values: Sequence[float]) -> Any:
 def _forward(problem: Problem, grid: Grid, w: Tensor, theta: Tensor | None) -> tuple[Tensor, Tape]:
     w, theta = w.contiguous(), None if theta is None else theta.contiguous()
     path = w.new_empty(w.shape[0], len(grid.outputs), *w.shape[1:])
-    tape = _tape(problem, w.dtype) if problem.keep else None
+    tape = _room("tape", problem, w.dtype) if problem.keep else None
     _call("forward", w.dtype, problem, w, theta, path, tape)
     return path, () if tape is None else (tape,)
 
@@ -178,25 +201,38 @@ def _backward(
 
 
 def _call(name: str, dtype: torch.dtype, problem: Problem, *arrays: Tensor | None) -> None:
-    library = load(dtype)[0]
-    assert library is not None
     pointers = (None if t is None else ctypes.c_void_p(t.data_ptr()) for t in arrays)
-    if library[name](ctypes.byref(problem), *pointers):
-        raise MemoryError("expected room for one state per thread; try fewer runs at a time")
+    scratch = _room("scratch", problem, dtype)
+    _library(dtype)[name](ctypes.byref(problem), ctypes.c_void_p(scratch.data_ptr()), *pointers)
 
 
-# --- memory for the stages, kept between solves: fresh pages cost more than filling them --------
-
-_spare: deque[Bytes] = deque(maxlen=2)
-
-
-def _tape(problem: Problem, dtype: torch.dtype) -> Tensor:
-    """Room for all stages; returned to the spares when autograd lets go of it."""
+def _library(dtype: torch.dtype) -> ctypes.CDLL:
     library = load(dtype)[0]
     assert library is not None
-    library.tape_size.restype = ctypes.c_int64
-    count = problem.runs * library.tape_size(ctypes.byref(problem))
-    size = count * dtype.itemsize + 64
+    _keep_freed_memory()
+    return library
+
+
+@functools.cache
+def _keep_freed_memory() -> None:
+    """Free one large block, once: glibc then keeps up to twice its size instead of giving it back.
+
+    Every step of a training frees and asks again for some megabytes; each page given back and
+    fetched anew costs a quarter of a microsecond, which came to 2 ms of a step of 60.
+    """
+    torch.empty(LARGEST_KEPT, dtype=torch.uint8)
+
+
+# --- memory for stages and scratch, kept between solves: fresh pages cost more than filling them --
+
+_spare: deque[Bytes] = deque(maxlen=4)
+
+
+def _room(purpose: str, problem: Problem, dtype: torch.dtype) -> Tensor:
+    """As many reals as solve.c wants; given back to the spares when the last reference is gone."""
+    size_of = _library(dtype)[f"{purpose}_size"]
+    size_of.restype = ctypes.c_int64
+    size = size_of(ctypes.byref(problem)) * dtype.itemsize + 64
     whole = _spare_of(size)
     start = -whole.ctypes.data % 64  # whole vectors on whole cache lines
     lent = whole[start : start + size - 64]

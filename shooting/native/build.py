@@ -1,4 +1,4 @@
-"""Compile solve.c with the user's own compiler at first use, and keep the result in a cache.
+"""Compile a C source with the user's own compiler at first use, and keep the result in a cache.
 
 Nothing is compiled when the package is installed. Without a compiler the solves take another
 route; the reason is logged once and `library` repeats it.
@@ -22,10 +22,12 @@ import torch
 logger = logging.getLogger(__name__)
 
 SOURCE = Path(__file__).with_name("solve.c")
+ADAM = Path(__file__).with_name("adam.c")
 REALS = {torch.float32: "float", torch.float64: "double"}
 # not -ffast-math: NaN must reach the outputs, where the training loop looks for it
 FLAGS = ("-std=gnu11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros")
 TARGETS = (("-march=native",), ())  # some compilers do not know the first
+ROUNDED = ("-ffp-contract=off",)  # Adam rounds each operation on its own, as PyTorch does
 
 
 class BuildError(RuntimeError):
@@ -33,10 +35,10 @@ class BuildError(RuntimeError):
 
 
 @functools.cache
-def load(dtype: torch.dtype) -> tuple[ctypes.CDLL | None, str]:
-    """The library for a dtype, or None and the reason why there is none."""
+def load(dtype: torch.dtype, source: Path | None = None) -> tuple[ctypes.CDLL | None, str]:
+    """The library of a source (`SOURCE` by default), or None and the reason why there is none."""
     try:
-        return ctypes.CDLL(str(build(dtype, cache=cache_folder()))), ""
+        return ctypes.CDLL(str(build(dtype, cache=cache_folder(), source=source))), ""
     except (BuildError, OSError) as error:
         logger.warning("no native solve, PyTorch does the work instead: %s", error)
         return None, str(error) if isinstance(error, BuildError) else f"{error}; set SHOOTING_CACHE"
@@ -48,13 +50,16 @@ def cache_folder() -> Path:
     return Path(chosen) if chosen else Path.home() / ".cache" / "shooting"
 
 
-def build(dtype: torch.dtype, *, cache: Path, compiler: str | None = None) -> Path:
+def build(
+    dtype: torch.dtype, *, cache: Path, compiler: str | None = None, source: Path | None = None
+) -> Path:
     """Compile unless the cache already holds this source, compiler, flags and processor.
 
     Args:
         dtype: ``torch.float32`` or ``torch.float64``.
         cache: Folder to keep the library in.
         compiler: Command of a C compiler; ``$CC`` or ``cc`` by default.
+        source: What to compile; `SOURCE` by default.
 
     Returns:
         Path of the shared library.
@@ -67,23 +72,24 @@ def build(dtype: torch.dtype, *, cache: Path, compiler: str | None = None) -> Pa
     found = shutil.which(command)
     if found is None:
         raise BuildError(f"there is no C compiler {command!r}; install one or set CC")
-    define = f"-DREAL={REALS[dtype]}"
-    identity = "\0".join([SOURCE.read_text(), found, define, *FLAGS, _processor()])
+    source = source or SOURCE
+    flags = [*FLAGS, *(ROUNDED if source == ADAM else ()), f"-DREAL={REALS[dtype]}"]
+    identity = "\0".join([source.read_text(), found, *flags, _processor()])
     name = hashlib.sha256(identity.encode()).hexdigest()[:16]
-    target = cache / f"solve-{REALS[dtype]}-{name}.so"
+    target = cache / f"{source.stem}-{REALS[dtype]}-{name}.so"
     if not target.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        _compile([found, *FLAGS, define], target)
+        _compile([found, *flags], source, target)
     return target
 
 
-def _compile(command: list[str], target: Path) -> None:
+def _compile(command: list[str], source: Path, target: Path) -> None:
     """Compile into a temporary file and rename it, so that no one ever sees half a library."""
     words = ""
     with tempfile.TemporaryDirectory(dir=target.parent) as room:
         made = Path(room) / target.name
         for extra in TARGETS:
-            full = [*command, *extra, "-shared", "-fPIC", "-o", str(made), str(SOURCE), "-pthread"]
+            full = [*command, *extra, "-shared", "-fPIC", "-o", str(made), str(source), "-pthread"]
             done = subprocess.run(full, capture_output=True, text=True, check=False)
             if done.returncode == 0:
                 os.replace(made, target)

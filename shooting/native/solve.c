@@ -8,7 +8,6 @@
  */
 #include <pthread.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 typedef REAL real;
@@ -551,6 +550,11 @@ typedef struct {
   len next_run, next_thread;
 } Team;
 
+static len team_size(const Problem *P) {
+  len threads = P->threads < P->runs ? P->threads : P->runs;
+  return threads > 64 ? 64 : threads < 1 ? 1 : threads;
+}
+
 static void one_run(const Team *t, len r, real *room) {
   const Problem *P = t->P;
   const Shape s = t->s;
@@ -578,32 +582,30 @@ static void *work(void *team) {
   return NULL;
 }
 
-static int all_runs(Team *t) {
+static void all_runs(Team *t) {
   pthread_t helper[64];
-  len threads = t->P->threads < t->P->runs ? t->P->threads : t->P->runs, started = 0;
-  threads = threads > 64 ? 64 : threads < 1 ? 1 : threads;
-  void *scratch;
-  if (posix_memalign(&scratch, 64, threads * t->s.scratch * sizeof(real))) return 1;
-  t->scratch = scratch;
+  len threads = team_size(t->P), started = 0;
   while (started < threads - 1 && !pthread_create(&helper[started], NULL, work, t)) started++;
   work(t);
   for (len i = 0; i < started; i++) pthread_join(helper[i], NULL);
-  free(scratch);
-  return 0;
 }
 
-/* --- entry points: 0, or 1 if memory is short ------------------------------------------------ */
+/* --- entry points; the caller lends tape and scratch, of as many reals as these say ------------ */
 
-len tape_size(const Problem *P) { return P->steps * P->stages * shape_of(P).stage_tape; }
+len tape_size(const Problem *P) { return P->runs * P->steps * P->stages * shape_of(P).stage_tape; }
 
-int forward(const Problem *P, const real *w, const real *theta, real *path, real *tape) {
-  Team t = {.P = P, .s = shape_of(P), .in = w, .theta = theta, .out = path, .tape = tape};
-  return all_runs(&t);
+len scratch_size(const Problem *P) { return team_size(P) * shape_of(P).scratch; }
+
+void forward(const Problem *P, real *scratch, const real *w, const real *theta, real *path,
+             real *tape) {
+  Team t = {.P = P, .s = shape_of(P), .in = w, .theta = theta, .out = path, .tape = tape,
+            .scratch = scratch};
+  all_runs(&t);
 }
 
-int backward(const Problem *P, const real *tape, const real *theta, const real *path_bar,
-             real *w_bar, real *theta_bar) {
+void backward(const Problem *P, real *scratch, const real *tape, const real *theta,
+              const real *path_bar, real *w_bar, real *theta_bar) {
   Team t = {.P = P, .s = shape_of(P), .in = path_bar, .theta = theta, .out = w_bar,
-            .theta_bar = theta_bar, .tape = (real *)tape, .back = 1};
-  return all_runs(&t);
+            .theta_bar = theta_bar, .tape = (real *)tape, .scratch = scratch, .back = 1};
+  all_runs(&t);
 }
