@@ -16,6 +16,8 @@ from shooting.figures.regression import Drawn
 from shooting.figures.style import MODEL_COLOURS, PALETTE
 
 DEGREES = np.degrees(ANGLES)
+MARKERS = "^sDv*Ph"  # of predictors that cost nothing: colours are for models
+FLATTEST = 0.3  # least height of a panel of latent paths, over its width
 
 
 def sequences(truth: np.ndarray, predicted: np.ndarray) -> Figure:
@@ -59,8 +61,8 @@ def error_by_angle(results: Sequence[Drawn], trivial: Mapping[str, float]) -> Fi
         ax.plot(DEGREES, r.arrays["misses"][0], "o-", ms=4, label=label,
                 color=MODEL_COLOURS[r.config.model])  # fmt: skip
     ax.axvline(DEGREES[HELD_OUT], color="0.6", lw=6, alpha=0.35, zorder=0)
-    for k, (name, value) in enumerate(trivial.items()):
-        ax.plot(DEGREES[HELD_OUT], value, "_", ms=18, mew=2, color=PALETTE[k + 1], label=name)
+    for marker, (name, value) in zip(MARKERS, trivial.items(), strict=False):
+        ax.plot(DEGREES[HELD_OUT], value, marker, ms=7, mfc="none", color="0.15", label=name)
     ax.set(xlabel="angle [degrees]", ylabel="squared error per pixel", yscale="log")
     ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return fig
@@ -85,6 +87,9 @@ def latent_paths(results: Sequence[Drawn], count: int = 12) -> Figure:
             ax.add_collection(pieces)
         ax.autoscale_view()
         ax.set_aspect("equal")
+        room = FLATTEST * np.ptp(ax.get_xlim()) / 2  # a straight path must not shrink its panel
+        low, high = ax.get_ylim()
+        ax.set_ylim(min(low, (low + high) / 2 - room), max(high, (low + high) / 2 + room))
         ax.set_title(
             f"{MODELS[r.config.model]}\ncircularity {r.metrics['circularity'][0]:.2f}", fontsize=9
         )

@@ -148,6 +148,46 @@ def one_and_two_threads(alpha: int) -> dict[str, Any]:
     return {"alpha": alpha, "runs": 20, "times": times}
 
 
+def processes(alpha: int, *, seconds: float = 5.0) -> dict[str, float]:
+    """Native steps per second of one process, and of two that know nothing of each other.
+
+    Their ratio is what the machine gives at most; what two threads fall short of it is ours.
+    """
+
+    def together(count: int) -> float:
+        begin = time.time() + 15  # imports and warm-up of both are over by then
+        command = [
+            sys.executable,
+            "-c",
+            f"import bench; bench.print_rate({alpha}, {begin}, {seconds})",
+        ]
+        how = {"cwd": Path(__file__).parent, "env": {**os.environ, "OMP_NUM_THREADS": "1"}}
+        jobs = [subprocess.Popen(command, stdout=subprocess.PIPE, **how) for _ in range(count)]
+        said = [job.communicate()[0] for job in jobs]
+        if any(job.returncode for job in jobs):
+            raise RuntimeError(f"expected {count} processes to measure their rate, but one failed")
+        return sum(float(words) for words in said)
+
+    before, both, after = together(1), together(2), together(1)
+    return {"alpha": alpha, "one": (before + after) / 2, "two": both}
+
+
+def print_rate(alpha: int, begin: float, seconds: float) -> None:
+    """What `processes` reads: steps per second in the given span of time."""
+    torch.set_num_threads(1)
+    step = ours(Size(alpha=alpha), route="native")
+    for _ in range(5):
+        step()
+    if time.time() > begin:
+        raise RuntimeError("expected the warm-up to end before the measurement begins; try again")
+    time.sleep(begin - time.time())
+    done = 0
+    while time.time() < begin + seconds:
+        step()
+        done += 1
+    print(done / (time.time() - begin))
+
+
 def cost(name: str, values: tuple[int, ...], **others: int) -> dict[str, Any]:
     """Cost of a step of the native and the adjoint route against one size."""
     steps = {
@@ -258,6 +298,7 @@ def main() -> dict[str, Any]:
         },
         "ladder": [ladder(alpha, runs) for alpha in (16, 128) for runs in (1, 20)],
         "threads": threads(),
+        "processes": [processes(alpha) for alpha in (16, 128)],
         "cost": [
             cost("runs", (1, 2, 5, 10, 20, 40), alpha=32),
             cost("alpha", (4, 16, 64, 256), runs=10),
@@ -298,6 +339,8 @@ def ratios(record: Mapping[str, Any]) -> dict[str, float]:
         found[f"α = {e['alpha']}: two threads over one"] = (
             e["times"]["1"]["wall"] / e["times"]["2"]["wall"]
         )
+    for e in record["processes"]:
+        found[f"α = {e['alpha']}: two processes over one"] = e["two"] / e["one"]
     times = record["balls"]["times"]
     for name, t in times.items():
         found[f"balls: {name} over θ-form"] = times["θ-form, autograd"]["cpu"] / t["cpu"]
