@@ -61,8 +61,8 @@ def error_by_angle(results: Sequence[Drawn], trivial: Mapping[str, float]) -> Fi
         ax.plot(DEGREES, r.arrays["misses"][0], "o-", ms=4, label=label,
                 color=MODEL_COLOURS[r.config.model])  # fmt: skip
     ax.axvline(DEGREES[HELD_OUT], color="0.6", lw=6, alpha=0.35, zorder=0)
-    for marker, (name, value) in zip(MARKERS, trivial.items(), strict=False):
-        ax.plot(DEGREES[HELD_OUT], value, marker, ms=7, mfc="none", color="0.15", label=name)
+    for k, (name, value) in enumerate(trivial.items()):
+        ax.plot(DEGREES[HELD_OUT], value, MARKERS[k], ms=7, mfc="none", color="0.15", label=name)
     ax.set(xlabel="angle [degrees]", ylabel="squared error per pixel", yscale="log")
     ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return fig
