@@ -68,6 +68,39 @@ def error_by_angle(results: Sequence[Drawn], trivial: Mapping[str, float]) -> Fi
     return fig
 
 
+def error_by_dimension(
+    results: Sequence[Drawn], variants: Sequence[Drawn], linear: Mapping[int, float]
+) -> Figure:
+    """Test error at the left-out angle against the latent dimension.
+
+    Args:
+        results: Runs of one model; each dimension may have several seeds.
+        variants: Runs of `shooting.experiments.variants`, marked by their labels.
+        linear: Error of the best affine map through so many dimensions.
+
+    Returns:
+        The figure; a line joins means over seeds, with a second one for the decoder's own error.
+    """
+    fig, ax = plt.subplots(figsize=(7.2, 3.4))
+    dims = sorted({r.config.latent for r in results})
+    for key, name, style in (("mse", "prediction", "o-"), ("decoder_mse", "its decoder", "o:")):
+        of = {d: [r.metrics[key][0] for r in results if r.config.latent == d] for d in dims}
+        label = f"{MODELS[results[0].config.model]}: {name}"
+        colour = MODEL_COLOURS[results[0].config.model]
+        ax.plot(dims, [np.mean(of[d]) for d in dims], style, ms=4, color=colour, label=label)
+        each = [(d, value) for d in dims for value in of[d]]
+        ax.plot(*zip(*each, strict=True), "o", ms=3, mfc="none", color=colour)
+    for k, r in enumerate(variants):
+        ax.plot(r.config.latent, r.metrics["mse"][0], MARKERS[k], ms=8,
+                color=MODEL_COLOURS[r.config.model], mec="0.15", label=r.config.label)  # fmt: skip
+    ax.plot(list(linear), list(linear.values()), "--", color="0.35", label="best linear map")
+    ax.set(xlabel="latent dimension", ylabel="squared error per pixel", xscale="log", yscale="log")
+    ax.set_xticks(list(linear), [str(d) for d in linear])
+    ax.minorticks_off()
+    ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return fig
+
+
 def latent_paths(results: Sequence[Drawn], count: int = 12) -> Figure:
     """Latent paths in the plane of each path's two principal components, coloured by angle.
 
