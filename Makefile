@@ -61,6 +61,9 @@ COMMITTED_ONLY := $(if $(filter quick,$(PROFILE)),SHOOTING_STATE="$(CURDIR)/_bui
 SCALE := $(if $(filter file,$(origin PROFILE)),paper,$(PROFILE))
 # Quick runs take the notebooks' defaults, so that the page shows exactly what is committed.
 PARAMETERS := $(if $(filter paper,$(PROFILE)),--profile paper)
+# Pages that compute records at the paper's scale, and the one of EXPERIMENT; the rivals' is the ablations'
+EXPERIMENT_PAGES := $(notdir $(wildcard notebooks/1?_*.ipynb))
+PAGE := $(if $(EXPERIMENT),$(addprefix _build/runs/paper/,$(filter %_$(EXPERIMENT:baselines=ablations).ipynb,$(EXPERIMENT_PAGES))))
 TESTS     ?= tests $(if $(NOTEBOOKS),notebooks)
 
 ##@ Read
@@ -72,8 +75,10 @@ help: ## this list (the default)
 book: $(SITE)/.done ## execute the notebooks (profile quick) and build the book
 	@echo "The book is ready: open $(SITE)/index.html"
 
-paper: ## the book at the paper's scale: computes missing records (hours; FRESH=1: all)
-	@$(MAKE) book PROFILE=paper
+paper: ## the book at the paper's scale, or one page of it: EXPERIMENT=… (hours; FRESH=1: nothing from records)
+	$(if $(EXPERIMENT),$(if $(PAGE),,$(error no page computes '$(EXPERIMENT)': try make paper EXPERIMENT=circles)))
+	@$(if $(FRESH),rm -f $(or $(PAGE),_build/runs/paper/*.ipynb))
+	@$(MAKE) $(or $(PAGE),book) PROFILE=paper
 
 serve: book ## serve the book on http://127.0.0.1:8000 (PORT=…)
 	@"$(PY)" -m http.server --bind 127.0.0.1 --directory $(SITE) $(PORT)
@@ -163,6 +168,14 @@ endif
 
 $(RUNS)/%.ipynb: notebooks/%.ipynb $(PACKAGE) $(RECORDS) book/_tools/run_notebook.py $(STAMP)
 	@$(COMMITTED_ONLY) "$(PY)" book/_tools/run_notebook.py $< $@ $(PARAMETERS)
+
+# At the paper's scale, pages that sum up records wait for the pages that compute them.
+ifeq ($(PROFILE),paper)
+$(filter $(RUNS)/3% $(RUNS)/4%,$(EXECUTED)): | $(EXPERIMENT_PAGES:%=$(RUNS)/%)
+ifeq ($(EXPERIMENT),)
+$(RUNS)/13_ablations.ipynb: | $(RUNS)/10_regression.ipynb
+endif
+endif
 
 # One recipe for three: the book from notebooks just executed, and, for the tests and for paper, from
 # the committed outputs (which pytest compares with a fresh run in the same call). Figures as SVG and

@@ -17,6 +17,8 @@ import normalise
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from shooting.experiments import EXPERIMENTS
+
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 FIGURE_BYTES = 300_000  # a page should open at once on a slow line
@@ -53,6 +55,17 @@ def parameters(notebook) -> dict[str, object]:
         return {}
     assigned = [node for node in syntax(first).body if isinstance(node, ast.Assign)]
     return {node.targets[0].id: ast.literal_eval(node.value) for node in assigned}
+
+
+def computed(notebook) -> list[str]:
+    """Experiments whose records the notebook computes where its profile is `paper`."""
+    calls = [node for c in code_cells(notebook) for node in ast.walk(syntax(c))
+             if isinstance(node, ast.Call)]  # fmt: skip
+    return [
+        ast.literal_eval(call.args[0])
+        for call in calls
+        if ast.unparse(call.func) == "records.gather" and ast.unparse(call.args[1]) == "profile"
+    ]
 
 
 def assertions(notebook) -> int:
@@ -149,6 +162,36 @@ def sample(source: str, stored: str | None = None, **cell) -> nbformat.NotebookN
     shown = [] if stored is None else [new_output("execute_result", **result)]
     second = {"execution_count": 2, "outputs": shown, **cell}
     return new_notebook(cells=[new_markdown_cell("# t"), first, new_code_cell(source, **second)])
+
+
+def test_papermill_reruns_every_experiment():
+    """`make paper` reruns what a page gathers by its profile: each experiment, on one page."""
+    pages = [computed(nbformat.read(path, as_version=4)) for path in NOTEBOOKS]
+    assert sorted(name for page in pages for name in page) == sorted(EXPERIMENTS)
+
+
+def test_control_reading_records_reruns_nothing():
+    cells = ('records.load_all("circles", "paper")', 'records.gather("circles", "quick")')
+    assert computed(new_notebook(cells=[new_code_cell(cell) for cell in cells])) == []
+
+
+@pytest.mark.parametrize("experiment", [*EXPERIMENTS, None])
+def test_make_paper_finds_the_page_of_an_experiment(experiment):
+    command = ["make", "-n", "paper", "VENV="] + [f"EXPERIMENT={experiment}"] * bool(experiment)
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    runs = [line for line in told.splitlines() if "--profile paper" in line]
+    found = [p for p in NOTEBOOKS if any(f"notebooks/{p.name} " in line for line in runs)]
+    if experiment is None:
+        assert found == NOTEBOOKS
+    else:
+        assert [experiment in computed(nbformat.read(p, as_version=4)) for p in found] == [True]
+
+
+def test_make_paper_knows_no_other_experiment():
+    command = ["make", "-n", "paper", "VENV=", "EXPERIMENT=squares"]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert told.returncode == 2
+    assert "no page computes 'squares': try make paper EXPERIMENT=circles" in told.stderr
 
 
 def test_control_sound_notebook_passes():
