@@ -16,6 +16,10 @@ from typing import Any, get_type_hints
 from sphinx.util.typing import stringify_annotation
 
 QUOTED = re.compile(r"(``.+?``|`[^`\n]+`)", re.DOTALL)
+# What a sampler made by a function shows as a default, and what it should show.
+SAMPLER = re.compile(r"<function (\w+)\.<locals>\.<lambda>>")
+# "`name`: meaning" in a Returns section: napoleon would take the name for a type.
+NAMED = re.compile(r"^( +``?\w+``?):", re.MULTILINE)
 # A star that begins a line is a list or an argument list; an underscore is special at a word's end.
 SPECIAL = re.compile(r"(\\|\||(?<!^)(?<![\s*])\*|(?<=\S )\*|_(?!\w))", re.MULTILINE)
 
@@ -53,7 +57,13 @@ def _documented(app: Any) -> list[str]:
 def _process(app: Any, what: str, _name: str, obj: Any, _options: Any, lines: list[str]) -> None:
     if what == "class" and (is_dataclass(obj) or hasattr(obj, "_fields")):
         lines[:] = ["Args:" if line == "Attributes:" else line for line in lines]
-    lines[:] = sound("\n".join(lines), app.env.api_names).split("\n")
+    text = NAMED.sub(r"\1 –", "\n".join(lines))
+    lines[:] = sound(text, app.env.api_names).split("\n")
+
+
+def _skip(_app: Any, _what: str, _name: str, obj: Any, skip: bool, _options: Any) -> bool | None:
+    """Fields of a named tuple are arguments already: no second list of them."""
+    return True if skip or (getdoc(obj) or "").startswith("Alias for field number") else None
 
 
 def _properties(app: Any, what: str, _name: str, obj: Any, _options: Any, lines: list[str]) -> None:
@@ -69,6 +79,8 @@ def _types(app: Any, what: str, name: str, obj: Any, _options: Any, args: str, _
         hints = {**get_type_hints(obj), **get_type_hints(obj.__init__)}
         found[name] = {key: stringify_annotation(hint, "smart") for key, hint in hints.items()}
     result = found.get(name, {}).pop("return", None)
+    if what == "class":
+        return (SAMPLER.sub(r"\1(…)", args), None) if args else None
     return (args, result) if what in ("function", "method") else None
 
 
@@ -81,5 +93,6 @@ def setup(app: Any) -> dict[str, bool]:
     app.connect("env-before-read-docs", _prepare)
     app.connect("autodoc-process-docstring", _process, priority=400)
     app.connect("autodoc-process-docstring", _properties, priority=600)
+    app.connect("autodoc-skip-member", _skip)
     app.connect("autodoc-process-signature", _types, priority=600)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
