@@ -74,6 +74,15 @@ def test_no_markup_is_left_of_the_docstrings(page):
     assert not re.search(r"``|:py:\w+:|:param |\\\*|\\_|<shooting", article.get_text())
 
 
+def test_nothing_of_the_machinery_shows(page):
+    text = page.find("article").get_text()
+    assert "Alias for field number" not in text  # a named tuple's, one per field
+    assert "<lambda>" not in text
+    assert "x=uniform(…)" in text  # what stands there instead
+    # `squared` names a result, it is no type
+    assert "squared" not in {dd.get_text(strip=True) for dd in page.select("dd.field-odd > p")}
+
+
 @pytest.mark.parametrize(
     ("name", "target"),
     [
