@@ -17,6 +17,7 @@ from shooting.figures.style import MODEL_COLOURS, PALETTE
 
 DEGREES = np.degrees(ANGLES)
 MARKERS = "^sDv*Ph"  # of predictors that cost nothing: colours are for models
+ERRORS = (0.001, 0.002, 0.005, 0.01, 0.02)  # marks of an axis over little more than a decade
 FLATTEST = 0.3  # least height of a panel of latent paths, over its width
 
 
@@ -83,19 +84,20 @@ def error_by_dimension(
     """
     fig, ax = plt.subplots(figsize=(7.2, 3.4))
     dims = sorted({r.config.latent for r in results})
-    for key, name, style in (("mse", "prediction", "o-"), ("decoder_mse", "its decoder", "o:")):
+    for key, name, style in (("mse", "prediction", "o-"), ("decoder_mse", "its decoder", "s:")):
         of = {d: [r.metrics[key][0] for r in results if r.config.latent == d] for d in dims}
         label = f"{MODELS[results[0].config.model]}: {name}"
         colour = MODEL_COLOURS[results[0].config.model]
         ax.plot(dims, [np.mean(of[d]) for d in dims], style, ms=4, color=colour, label=label)
         each = [(d, value) for d in dims for value in of[d]]
-        ax.plot(*zip(*each, strict=True), "o", ms=3, mfc="none", color=colour)
+        ax.plot(*zip(*each, strict=True), style[0], ms=6, mfc="none", color=colour)
     for k, r in enumerate(variants):
         ax.plot(r.config.latent, r.metrics["mse"][0], MARKERS[k], ms=8,
                 color=MODEL_COLOURS[r.config.model], mec="0.15", label=r.config.label)  # fmt: skip
     ax.plot(list(linear), list(linear.values()), "--", color="0.35", label="best linear map")
     ax.set(xlabel="latent dimension", ylabel="squared error per pixel", xscale="log", yscale="log")
     ax.set_xticks(list(linear), [str(d) for d in linear])
+    ax.set_yticks(ERRORS, [f"{e:g}" for e in ERRORS])
     ax.minorticks_off()
     ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return fig
