@@ -14,8 +14,8 @@ from shooting.record_files import read_arrays, read_document
 from shooting.storage import CorruptFileError
 
 NOT_RECORDS = {"bench.json", "data.json"}
-# Bytes of a record's two files, so that git stays light: about 100 kB, and 150 kB more for thirty paths in
-# eighty latent dimensions, the widest that is kept whole.
+# Bytes of a record's two files, so that git stays light: mostly below 100 kB, but thirty latent
+# paths in eighty dimensions, the widest kept, are 150 kB by themselves.
 LARGEST = 200_000
 PROVENANCE = (
     "package commit dirty source python torch numpy platform processor device threads route "
