@@ -75,7 +75,7 @@ help: ## this list (the default)
 book: $(SITE)/.done ## execute the notebooks (profile quick) and build the book
 	@echo "The book is ready: open $(SITE)/index.html"
 
-paper: ## the book at the paper's scale, or one page of it: EXPERIMENT=… (hours; FRESH=1: nothing from records)
+paper: ## the book at the paper's scale, or one page of it: EXPERIMENT=… (hours to days; FRESH=1: nothing from records)
 	$(if $(EXPERIMENT),$(if $(PAGE),,$(error no page computes '$(EXPERIMENT)': try make paper EXPERIMENT=circles)))
 	@$(if $(FRESH),rm -f $(or $(PAGE),_build/runs/paper/*.ipynb))
 	@$(MAKE) $(or $(PAGE),book) PROFILE=paper

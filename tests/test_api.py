@@ -80,7 +80,9 @@ def test_nothing_of_the_machinery_shows(page):
     assert "<lambda>" not in text
     assert "x=uniform(…)" in text  # what stands there instead
     # `squared` names a result, it is no type
-    assert "squared" not in {dd.get_text(strip=True) for dd in page.select("dd.field-odd > p")}
+    assert "squared" not in {
+        dd.get_text(strip=True) for dd in page.select("dl.field-list > dd > p")
+    }
 
 
 @pytest.mark.parametrize(

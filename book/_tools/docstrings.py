@@ -61,9 +61,11 @@ def _process(app: Any, what: str, _name: str, obj: Any, _options: Any, lines: li
     lines[:] = sound(text, app.env.api_names).split("\n")
 
 
-def _skip(_app: Any, _what: str, _name: str, obj: Any, skip: bool, _options: Any) -> bool | None:
+def _skip(
+    _app: Any, _what: str, _name: str, obj: Any, _skipped: bool, _options: Any
+) -> bool | None:
     """Fields of a named tuple are arguments already: no second list of them."""
-    return True if skip or (getdoc(obj) or "").startswith("Alias for field number") else None
+    return True if (getdoc(obj) or "").startswith("Alias for field number") else None
 
 
 def _properties(app: Any, what: str, _name: str, obj: Any, _options: Any, lines: list[str]) -> None:
