@@ -38,7 +38,8 @@ class Solver:
         route: ``autograd`` (PyTorch records every operation), ``adjoint`` (one node of autograd
             per solve), ``native`` (the same, compiled), ``torchdiffeq`` (the reference), or
             ``auto``: the fastest that applies. The variable ``SHOOTING_ROUTE`` replaces auto
-            wherever the route it names applies.
+            wherever the route it names applies, ``SHOOTING_THREADS`` gives the number of threads
+            of a native solve.
         rtol: Relative tolerance (adaptive methods).
         atol: Absolute tolerance (adaptive methods).
 
@@ -193,9 +194,9 @@ def _shoot_at_once(
     runs = torch.broadcast_shapes(q.shape[:-2], p.shape[:-2], z.shape[:-2])
     w = torch.cat([t.expand(*runs, -1, -1) for t in (q, z, p)], dim=-2)
     path = adjoint.run(engines.Shooting(field, q.shape[-2], grid, how), _one_axis(w, 2))
-    k, n = q.shape[-2], z.shape[-2]
-    found_q, found_z, found_p = path.reshape(*runs, *path.shape[1:]).split([k, n, k], dim=-2)
-    return Path(found_q, found_p, found_z)
+    path, k, n = path.reshape(*runs, *path.shape[1:]), q.shape[-2], z.shape[-2]
+    # slices, not a split: what nobody differentiates then costs nothing on the way back
+    return Path(path[..., :k, :], path[..., k + n :, :], path[..., k : k + n, :])
 
 
 def _carry_at_once(

@@ -96,15 +96,28 @@ def test_activations_over_their_whole_range(sigma, dtype):
     assert float((slope[:, 1] - field.sigma.slope(z[:, 1].detach())).abs().max()) <= 8 * eps
 
 
-def test_threads_do_not_change_a_bit():
-    before = torch.get_num_threads()
+def test_threads_do_not_change_a_bit(monkeypatch):
     results = []
     for threads in (1, 2, 5):
-        torch.set_num_threads(threads)
+        monkeypatch.setenv("SHOOTING_THREADS", str(threads))
         results.append(values_and_gradients("shoot", torch.float32, 1, 8, 5, 9, "relu"))
-    torch.set_num_threads(before)
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+def test_a_compiled_solve_takes_as_many_threads_as_pytorch_unless_told(monkeypatch):
+    monkeypatch.delenv("SHOOTING_THREADS", raising=False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    assert native.team() == 3
+    monkeypatch.setenv("SHOOTING_THREADS", "2")
+    assert native.team() == 2
+
+
+@pytest.mark.parametrize("wrong", ["0", "-1", "two", "1.5", ""])
+def test_a_wrong_number_of_threads_is_one_sentence(monkeypatch, wrong):
+    monkeypatch.setenv("SHOOTING_THREADS", wrong)
+    with pytest.raises(ValueError, match=r"SHOOTING_THREADS.*got .*; try the number of cores"):
+        values_and_gradients("shoot", torch.float32, 1, 8, 5, 9, "relu")
 
 
 def test_two_python_threads_at_once():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import weakref
 from collections import deque
 from collections.abc import Sequence
@@ -46,6 +47,26 @@ def obstacle(field: Field | None, tensors: Sequence[Tensor]) -> str | None:
     return None if error is None else f"it could not be built: {error}"
 
 
+def team() -> int:
+    """Threads of a compiled solve: ``$SHOOTING_THREADS``, else as many as PyTorch uses.
+
+    A number of its own, because PyTorch's threads slow down the small operations between solves:
+    two for the solves beside one for PyTorch is faster than two for both.
+
+    Raises:
+        ValueError: If the variable is not a whole number of at least 1.
+    """
+    wished = os.environ.get("SHOOTING_THREADS")
+    if wished is None:
+        return torch.get_num_threads()
+    if not wished.isdecimal() or int(wished) < 1:
+        raise ValueError(
+            f"expected SHOOTING_THREADS to be a whole number of at least 1, got {wished!r}; "
+            "try the number of cores"
+        )
+    return int(wished)
+
+
 class Shooting(adjoint.Shooting):
     """`adjoint.Shooting`, compiled."""
 
@@ -60,7 +81,7 @@ class Shooting(adjoint.Shooting):
     def _problem(self, w: Tensor, keep: bool) -> Problem:
         sizes = (w.shape[0], self.particles, w.shape[-2] - 2 * self.particles)
         how = (self.grid, self.tableau)
-        return _shooting(self.field, how, sizes, keep, torch.get_num_threads())
+        return _shooting(self.field, how, sizes, keep, team())
 
 
 class Carrying(adjoint.Carrying):
@@ -79,7 +100,7 @@ class Carrying(adjoint.Carrying):
     def _problem(self, w: Tensor, theta: Tensor, keep: bool) -> Problem:
         sizes = (w.shape[0], w.shape[-2], theta.shape[1], theta.shape[-1])
         how = (self.grid, self.tableau)
-        return _carrying(self.field, how, sizes, keep, torch.get_num_threads())
+        return _carrying(self.field, how, sizes, keep, team())
 
 
 class Problem(ctypes.Structure):

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 os.environ.setdefault("NPROC", "1")  # what XLA takes for the number of processors
@@ -113,38 +114,22 @@ def ladder(alpha: int, runs: int) -> dict[str, Any]:
     }
 
 
-def threads() -> list[dict[str, Any]]:
-    """`one_and_two_threads` in a process whose idle threads sleep instead of spinning.
+def threads(alpha: int) -> dict[str, Any]:
+    """The native step with its solves on one and on two threads, taking turns.
 
-    Torch's OpenMP threads spin while they wait, which on a busy machine takes the other core from
-    whoever works there; the policy is read when the library is loaded, hence a process of its own.
+    PyTorch itself keeps to one: its threads gain nothing on operations as small as those between
+    the solves, and spin while they wait, on the core that the solve's second thread wants.
     """
-    command = [sys.executable, "-c", "import bench; bench.print_threads()"]
-    variables = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "2"}
-    here = Path(__file__).parent
-    done = subprocess.run(command, cwd=here, env=variables, stdout=subprocess.PIPE, check=True)
-    found: list[dict[str, Any]] = json.loads(done.stdout)
-    return found
-
-
-def print_threads() -> None:
-    """What `threads` reads."""
-    print(json.dumps([one_and_two_threads(alpha) for alpha in (16, 128)]))
-
-
-def one_and_two_threads(alpha: int) -> dict[str, Any]:
-    """The native step with one and with two threads, taking turns."""
     step = ours(Size(alpha=alpha), route="native")
 
     def with_threads(count: int) -> Callable[[], Any]:
         def call() -> None:
-            torch.set_num_threads(count)
-            step()
+            with mock.patch.dict(os.environ, SHOOTING_THREADS=str(count)):
+                step()
 
         return call
 
-    times = interleave({str(n): with_threads(n) for n in (1, 2)}, seconds=8)
-    torch.set_num_threads(1)
+    times = interleave({str(n): with_threads(n) for n in (1, 2)}, seconds=16)
     return {"alpha": alpha, "runs": 20, "times": times}
 
 
@@ -297,7 +282,7 @@ def main() -> dict[str, Any]:
             "load": os.getloadavg()[0],  # other programs running at the start
         },
         "ladder": [ladder(alpha, runs) for alpha in (16, 128) for runs in (1, 20)],
-        "threads": threads(),
+        "threads": [threads(alpha) for alpha in (16, 128)],
         "processes": [processes(alpha) for alpha in (16, 128)],
         "cost": [
             cost("runs", (1, 2, 5, 10, 20, 40), alpha=32),
