@@ -63,11 +63,14 @@ def commit() -> tuple[str | None, bool | None]:
 
 @functools.cache
 def processor() -> str:
-    """Model name of the processor."""
+    """Name of the processor, and on Linux its numbers, as one name may hide many generations."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    # the first processor's, should there be several kinds
+    known = {k.strip(): v.strip() for k, _, v in (line.partition(":") for line in lines[::-1])}
+    name = known.get("model name") or platform.processor() or platform.machine()
+    numbers = [f"{k.rpartition(' ')[2]} {known[k]}" for k in ("cpu family", "model") if k in known]
+    return f"{name} ({', '.join(numbers)})" if numbers else name
 
 
 def environment() -> dict[str, Any]:

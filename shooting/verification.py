@@ -163,7 +163,8 @@ def check(record: Record, *, whole: bool = True) -> Verdict:
             again = records.recompute(experiment, record.config, Path(folder))
     except MissingDataError as error:
         return Verdict(record, "skipped", (str(error),))
-    return _judge(record, compare(record, again), same=_same_machine(record, again))
+    same = not any(_compare_exactly(record, again))
+    return _judge(record, compare(record, again), same=same)
 
 
 def _judge(record: Record, problems: list[str], same: bool = False) -> Verdict:

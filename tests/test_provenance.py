@@ -126,3 +126,30 @@ def test_only_the_same_sources_are_present(monkeypatch):
     monkeypatch.setattr(provenance, "source_hash", lambda: "1" * 64)
     assert provenance.is_present("1" * 64)
     assert not provenance.is_present("0" * 64)
+
+
+CPUINFO = """\
+processor\t: 0
+cpu family\t: 25
+model\t\t: {model}
+model name\t: AMD EPYC
+
+processor\t: 1
+model\t\t: 99
+"""
+
+
+def test_generations_of_one_name_are_different_processors(tmp_path, monkeypatch):
+    """Two machines called "AMD EPYC" gave different last bits, and both were taken for one."""
+    info = tmp_path / "cpuinfo"
+    monkeypatch.setattr(provenance, "Path", lambda _: info)
+    for model in (1, 17):
+        info.write_text(CPUINFO.format(model=model), encoding="utf-8")
+        found = provenance.processor.__wrapped__()
+        assert found == f"AMD EPYC (family 25, model {model})"
+
+
+def test_a_processor_without_cpuinfo_has_the_name_that_python_knows(tmp_path, monkeypatch):
+    monkeypatch.setattr(provenance, "Path", lambda _: tmp_path / "absent")
+    monkeypatch.setattr(provenance.platform, "processor", lambda: "chip")
+    assert provenance.processor.__wrapped__() == "chip"

@@ -77,6 +77,12 @@ def test_any_other_machine_or_version_gets_the_other_rules(record, key):
     assert compare(record, nudged) == []
 
 
+def test_elsewhere_equal_bits_are_equal_and_others_agree(record):
+    assert check(elsewhere(record)).outcome == "equal"
+    nudged = {"loss": record.metrics["loss"] * (1 + 1e-6)}
+    assert check(changed(elsewhere(record), metrics=nudged)).outcome == "agrees"
+
+
 def test_early_losses_elsewhere_agree_to_four_digits(record):
     near = changed(elsewhere(record), early=record.early * (1 + 0.9e-4))
     far = changed(elsewhere(record), early=record.early * (1 + 1.1e-4))
