@@ -96,11 +96,12 @@ def test_activations_over_their_whole_range(sigma, dtype):
     assert float((slope[:, 1] - field.sigma.slope(z[:, 1].detach())).abs().max()) <= 8 * eps
 
 
-def test_threads_do_not_change_a_bit(monkeypatch):
+@pytest.mark.parametrize("verb", ["shoot", "carry"])
+def test_threads_do_not_change_a_bit(monkeypatch, verb):
     results = []
     for threads in (1, 2, 5):
         monkeypatch.setenv("SHOOTING_THREADS", str(threads))
-        results.append(values_and_gradients("shoot", torch.float32, 1, 8, 5, 9, "relu"))
+        results.append(values_and_gradients(verb, torch.float32, 1, 8, 5, 9, "relu"))
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
@@ -113,11 +114,12 @@ def test_a_compiled_solve_takes_as_many_threads_as_pytorch_unless_told(monkeypat
     assert native.team() == 2
 
 
+@pytest.mark.parametrize("verb", ["shoot", "carry"])
 @pytest.mark.parametrize("wrong", ["0", "-1", "two", "1.5", ""])
-def test_a_wrong_number_of_threads_is_one_sentence(monkeypatch, wrong):
+def test_a_wrong_number_of_threads_is_one_sentence(monkeypatch, wrong, verb):
     monkeypatch.setenv("SHOOTING_THREADS", wrong)
     with pytest.raises(ValueError, match=r"SHOOTING_THREADS.*got .*; try the number of cores"):
-        values_and_gradients("shoot", torch.float32, 1, 8, 5, 9, "relu")
+        values_and_gradients(verb, torch.float32, 1, 8, 5, 9, "relu")
 
 
 def test_two_python_threads_at_once():

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from shooting.experiments.regression import RegressionConfig
 from shooting.figures.style import PALETTE
 
 Record = Mapping[str, Any]
@@ -27,6 +28,12 @@ ORDER = (
 )
 AXES = {"runs": "runs in the ensemble", "alpha": "inflation factor α", "particles": "particles K"}
 ROUTES = {"adjoint": PALETTE[1], "native": PALETTE[0]}
+
+
+def in_complete_set(config: RegressionConfig) -> bool:
+    """Whether an ensemble is one of the paper's 32: K = 15, ten seeds, alpha from 16 to 128."""
+    wide, few = config.inflation >= 16, config.particles in (0, 15)
+    return wide and few and config.seeds == tuple(range(10))
 
 
 def per_run(record: Record, alpha: int, runs: int, clock: str = "cpu") -> dict[str, np.ndarray]:

@@ -27,6 +27,9 @@ from rungs import Size, Step, ours, torch_rungs
 
 from shooting import provenance
 from shooting.experiments.models import MODELS
+from shooting.experiments.regression import REGRESSION
+from shooting.figures.speed import in_complete_set
+from shooting.identity import record_id
 
 RECORD = Path(__file__).resolve().parents[2] / "book" / "records" / "bench.json"
 Times = dict[str, dict[str, float]]
@@ -239,6 +242,33 @@ def sweep() -> dict[str, Any]:
     steps_each, functions = 500 * 10, 2
     total = functions * steps_each * sum(t["cpu"] for t in times.values()) / 1e3
     return {"times": times, "steps": steps_each, "functions": functions, "seconds": total}
+
+
+def halves() -> tuple[list[str], list[str]]:
+    """Ids of the paper's 1-D set in two lists of equal cost, by the step times of the record."""
+    times = json.loads(RECORD.read_text())["sweep"]["times"]
+    grid = [c for c in REGRESSION.grid("paper") if in_complete_set(c)]
+    cost = {record_id("regression", c): times[f"{c.model} {c.inflation}"]["cpu"] for c in grid}
+    lists: tuple[list[str], list[str]] = ([], [])
+    for name in sorted(cost, key=lambda name: -cost[name]):
+        min(lists, key=lambda ids: sum(cost[i] for i in ids)).append(name)
+    return lists
+
+
+def complete_set() -> float:
+    """Train the paper's 1-D set afresh, two processes side by side, into the local records.
+
+    Returns:
+        Seconds from the start of both to the end of the later one.
+    """
+    begin = time.perf_counter()
+    command = [sys.executable, "-m", "shooting", "run", "--experiment", "regression", "--fresh"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    jobs = [subprocess.Popen([*command, "--ids", ",".join(h)], env=environment) for h in halves()]
+    ended = [job.wait() for job in jobs]
+    if any(ended):
+        raise RuntimeError("expected both halves to be trained, but one failed; see above")
+    return time.perf_counter() - begin
 
 
 def memory() -> dict[str, float]:

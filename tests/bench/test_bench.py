@@ -20,6 +20,14 @@ def test_every_rung_does_the_same_step():
         assert check_equal(rungs, inexact=("diffrax Tsit5",)) <= 1e-4  # single precision
 
 
+def test_the_complete_set_falls_into_two_halves():
+    """The paper's: 2 functions, 4 models, 4 inflation factors."""
+    from bench import halves
+
+    first, second = halves()
+    assert len({*first, *second}) == len(first) + len(second) == 2 * 4 * 4
+
+
 def test_benchmark(capsys):
     from bench import RECORD, main, ratios
 

@@ -132,3 +132,8 @@ def test_claims_ask_for_configs_of_the_grids():
         for w in circles.WEIGHTS
     }
     assert wanted <= set(grid("paper"))
+
+
+def test_claims_are_plain_text():
+    """Their pages show them as they are."""
+    assert not [c.id for c in load_claims() if set(c.claim) & set("`$*_\\")]
