@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -85,6 +86,7 @@ class Parametrization(nn.Module):
             raise ValueError(f"expected distinct seeds, at least one, got {self.seeds}; try [0]")
         self._single = seed
         self._shapes: dict[str, tuple[int, ...]] = {}
+        self._cut: tuple[tuple[Any, ...], dict[str, Tensor]] | None = None  # see `unpack`
 
     # --- parameters ------------------------------------------------------------------------
 
@@ -107,7 +109,18 @@ class Parametrization(nn.Module):
 
     def unpack(self) -> dict[str, Tensor]:
         """The named parameters, views into `flat`, each ``(*runs, *shape)``."""
-        return self.split_flat(self.flat)
+        flat = self.flat
+        if not torch.is_grad_enabled() or type(flat) is not nn.Parameter:
+            return self.split_flat(flat)
+        # one cut for all that a step asks for: going back, every cut costs as much as all of `flat`
+        of = (id(flat), flat._version, flat.data_ptr(), flat.dtype, flat.requires_grad)
+        if self._cut is None or self._cut[0] != of:
+            self._cut = of, self.split_flat(flat)
+        return dict(self._cut[1])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the views that autograd has recorded: they cannot be copied."""
+        return {**self.__dict__, "_cut": None}
 
     def split_flat(self, flat: Tensor) -> dict[str, Tensor]:
         """Cut any tensor shaped like `flat` (a gradient, say) into named parts."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import stat
+import subprocess
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -41,13 +44,13 @@ def test_carry_gradient_is_autograds(kind, sigma, method, d, alpha, runs, blocks
     assert relative(carry_gradients(field, "native", *case), wanted) <= NATIVE
 
 
-def values_and_gradients(verb, dtype, d, alpha, count, rows, sigma):
+def values_and_gradients(verb, dtype, d, alpha, count, rows, sigma, runs=2):
     """Everything a solve gives, at the sizes of the experiments, in one precision."""
     field = UpDown(d, alpha, sigma=sigma)
-    q, p = particles(field, count, runs=(2,), scale=0.1 / count)
-    z = draw(5, 2, rows, field.size)
+    q, p = particles(field, count, runs=(runs,), scale=0.1 / count)
+    z = draw(5, runs, rows, field.size)
     theta = {
-        k: 0.3 * draw(i, 2, 2, *s) / s[1] ** 0.5 for i, (k, s) in enumerate(field.shapes.items())
+        k: 0.3 * draw(i, runs, 2, *s) / s[1] ** 0.5 for i, (k, s) in enumerate(field.shapes.items())
     }
     wrt = [
         t.to(dtype).requires_grad_()
@@ -99,9 +102,9 @@ def test_activations_over_their_whole_range(sigma, dtype):
 @pytest.mark.parametrize("verb", ["shoot", "carry"])
 def test_threads_do_not_change_a_bit(monkeypatch, verb):
     results = []
-    for threads in (1, 2, 5):
+    for threads in (1, 2, 5, 3, 1, 6):  # helpers that are not wanted any more must stand aside
         monkeypatch.setenv("SHOOTING_THREADS", str(threads))
-        results.append(values_and_gradients(verb, torch.float32, 1, 8, 5, 9, "relu"))
+        results.append(values_and_gradients(verb, torch.float32, 1, 8, 5, 9, "relu", runs=6))
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
@@ -122,7 +125,10 @@ def test_a_wrong_number_of_threads_is_one_sentence(monkeypatch, wrong, verb):
         values_and_gradients(verb, torch.float32, 1, 8, 5, 9, "relu")
 
 
-def test_two_python_threads_at_once():
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_two_python_threads_at_once(monkeypatch, threads):
+    """The helpers serve one of them; the other does without."""
+    monkeypatch.setenv("SHOOTING_THREADS", threads)
     wanted = values_and_gradients("shoot", torch.float64, 1, 8, 5, 9, "tanh")
     with ThreadPoolExecutor(4) as pool:
         found = list(
@@ -132,6 +138,37 @@ def test_two_python_threads_at_once():
             )
         )
     assert all(torch.equal(a, b) for one in found for a, b in zip(one, wanted, strict=True))
+
+
+def test_helpers_that_fell_asleep_wake_up(monkeypatch):
+    monkeypatch.setenv("SHOOTING_THREADS", "3")
+    case = ("shoot", torch.float32, 1, 8, 5, 9, "relu", 6)
+    wanted = values_and_gradients(*case)
+    for _ in range(3):
+        time.sleep(0.05)  # ten times their patience
+        assert all(torch.equal(a, b) for a, b in zip(values_and_gradients(*case), wanted))
+
+
+FORKED = """
+import os, sys, torch
+from shooting import Solver, UpDown, shoot
+
+g = torch.Generator().manual_seed(0)
+q, p, z = (0.1 * torch.randn(4, n, 9, generator=g) for n in (5, 5, 7))
+solve = lambda: shoot(UpDown(1, 8), q, p, z, [0, 1], solver=Solver(route="native")).z
+wanted = solve()
+child = os.fork()
+if not child:
+    os._exit(0 if torch.equal(solve(), wanted) else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) or not torch.equal(solve(), wanted))
+"""
+
+
+def test_a_forked_process_hires_helpers_of_its_own(monkeypatch):
+    """A copy of the memory without the threads: whoever waited for them would wait forever."""
+    monkeypatch.setenv("SHOOTING_THREADS", "2")
+    # a minute is a hundred times what it takes; a process that waits for nobody never ends
+    subprocess.run([sys.executable, "-c", FORKED], check=True, timeout=60)
 
 
 @pytest.mark.parametrize("sigma", ["relu", "tanh", "softplus", "identity"])

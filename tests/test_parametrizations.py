@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -159,6 +160,62 @@ def test_split_flat_covers_every_entry_once(name):
     parts = model.split_flat(numbers)
     assert torch.equal(torch.cat([p.flatten(1) for p in parts.values()], -1), numbers)
     assert all(parts[k].shape == v.shape for k, v in model.unpack().items())
+
+
+@EVERY
+def test_one_step_cuts_the_parameters_once(name):
+    """All that a step asks for are the same views, so that one transpose gives the gradient."""
+    model = MODELS[name](_field(), seeds=range(2))
+    first, second = model.unpack(), model.unpack()
+    assert first is not second  # the dictionary is the caller's own
+    assert all(first[k] is second[k] for k in first)
+
+
+def _replaced(model):
+    model.flat.data = 2 * model.flat.data
+
+
+def _updated(model):
+    with torch.no_grad():
+        model.flat.mul_(2)
+
+
+def _converted(model):
+    model.float().flat.data.mul_(2)
+
+
+def _written_through_a_view(model):
+    with torch.no_grad():
+        for part in model.unpack().values():
+            part.mul_(2)
+
+
+@EVERY
+@pytest.mark.parametrize("change", [_replaced, _updated, _converted, _written_through_a_view])
+def test_no_view_is_stale(name, change):
+    """However the parameters change between two steps, values and gradients are the new ones."""
+    model, x = MODELS[name](_field(), seeds=range(2)), draw(0, 2, 3, 2)
+    (model(x, [0.0, 1.0]).sum() + model.penalty().sum()).backward()
+    change(model)
+    fresh = copy.deepcopy(model)
+    for one in (model, fresh):
+        one.flat.grad = None
+        like = x.to(one.flat.dtype)
+        loss = one(like, [0.0, 1.0]).square().sum() + one.penalty().sum()
+        loss.backward()
+    assert all(torch.equal(a, b) for a, b in zip(model.unpack().values(), fresh.unpack().values()))
+    # a copy lies elsewhere in memory, which may order the sums of a product otherwise
+    assert gap(model.flat.grad, fresh.flat.grad) <= (1e-5 if change is _converted else EXACT)
+    assert float(fresh.flat.grad.abs().max()) > 0
+
+
+@EVERY
+def test_a_model_in_use_can_be_copied(name):
+    model, x = MODELS[name](_field(), seeds=range(2)), draw(0, 2, 3, 2)
+    wanted = model(x, [0.0, 1.0])
+    again = copy.deepcopy(model)
+    assert again.unpack()["lift_bias"].data_ptr() != model.unpack()["lift_bias"].data_ptr()
+    assert gap(again(x, [0.0, 1.0]), wanted) <= EXACT
 
 
 def test_appendix_e_initial_values():

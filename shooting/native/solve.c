@@ -7,8 +7,10 @@
  * Members of the ensemble are independent: the result does not depend on the number of threads.
  */
 #include <pthread.h>
+#include <sched.h>
 #include <stdint.h>
 #include <string.h>
+#include <time.h>
 
 typedef REAL real;
 typedef int64_t len;
@@ -99,33 +101,38 @@ static void product(len m, len cols, len depth, const real *A, len ar, len ak, c
   }
 }
 
+/* Where lane l of the two halves of an exchange at distance s comes from, in the pair (a, b).
+ * Constants: left to the compiler, they are put together anew, lane by lane, at every exchange. */
+#define LOW(l, s) ((l) & (s) ? LANES + (l) - (s) : (l))
+#define HIGH(l, s) ((l) & (s) ? LANES + (l) : (l) + (s))
+#define FOUR(WHICH, l, s) WHICH(l, s), WHICH(l + 1, s), WHICH(l + 2, s), WHICH(l + 3, s)
+#define ROW(WHICH, s) \
+  {FOUR(WHICH, 0, s), FOUR(WHICH, 4, s), FOUR(WHICH, 8, s), FOUR(WHICH, 12, s)}
+#define ROWS(WHICH) {ROW(WHICH, 1), ROW(WHICH, 2), ROW(WHICH, 4), ROW(WHICH, 8)}
+typedef __typeof__(((vec){0} < (vec){0})[0]) lane; /* an integer as wide as a real */
+static const lane __attribute__((aligned(64))) LOWER[4][16] = ROWS(LOW), UPPER[4][16] = ROWS(HIGH);
+
 #ifdef __clang__
-static inline vec pick(vec a, vec b, const int *from) {
+static inline vec pick(vec a, vec b, const lane *from) {
   vec out;
   for (int l = 0; l < LANES; l++) out[l] = from[l] < LANES ? a[from[l]] : b[from[l] - LANES];
   return out;
 }
 #else
-typedef __typeof__((vec){0} < (vec){0}) lanes;
-static inline vec pick(vec a, vec b, const int *from) {
-  lanes which;
-  _Pragma("GCC unroll 16") for (int l = 0; l < LANES; l++) which[l] = from[l];
-  return __builtin_shuffle(a, b, which);
+typedef lane lanes __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(lane)), may_alias));
+static inline vec pick(vec a, vec b, const lane *from) {
+  return __builtin_shuffle(a, b, *(const lanes *)from);
 }
 #endif
 
 /* Transpose a square of LANES vectors in registers: exchange half blocks, then quarters, ... */
 static inline __attribute__((always_inline)) void turn_square(vec *row) {
-  _Pragma("GCC unroll 4") for (int s = LANES / 2; s > 0; s /= 2) {
-    int low[LANES], high[LANES];
-    _Pragma("GCC unroll 16") for (int l = 0; l < LANES; l++) {
-      low[l] = l & s ? LANES + l - s : l;
-      high[l] = l & s ? LANES + l : l + s;
-    }
+  _Pragma("GCC unroll 4") for (int e = 3; e >= 0; e--) {
+    const int s = 1 << e;
     _Pragma("GCC unroll 16") for (int r = 0; r < LANES; r++)
-      if (!(r & s)) {
+      if (s < LANES && !(r & s)) {
         const vec a = row[r], b = row[r + s];
-        row[r] = pick(a, b, low), row[r + s] = pick(a, b, high);
+        row[r] = pick(a, b, LOWER[e]), row[r + s] = pick(a, b, UPPER[e]);
       }
   }
 }
@@ -249,18 +256,45 @@ static void times_curvature(len sigma, len m, len cols, const real *y, len ldy, 
 
 /* --- sums over arrays ---------------------------------------------------------------------- */
 
-/* out = base + sum_i c_i x_i (base may be NULL; terms with c_i = 0 are skipped) */
-static void combine(len n, const real *base, len terms, const real *c, real *const *x, real *out) {
-  const real *used[16];
+/* A zero that the compiler cannot see: it would start the sum at its first product otherwise, and
+ * contract what follows the other way round, which changes last bits. */
+static const volatile real ZERO = 0;
+
+/* out = base + sum_i w_i x_i + last, for a number of terms that the compiler knows */
+#define SUM(COUNT)                                                                    \
+  case COUNT:                                                                         \
+    for (len i = 0; i < n; i += LANES) {                                              \
+      vec s = {0};                                                                    \
+      s += zero;                                                                      \
+      if (base) s = *(const vec *)(base + i);                                         \
+      _Pragma("GCC unroll 4") for (int t = 0; t < COUNT; t++)                         \
+          s += w[t] * *(const vec *)(x[t] + i);                                       \
+      *(vec *)(out + i) = s + last;                                                   \
+    }                                                                                 \
+    break;
+
+static inline __attribute__((always_inline)) void sum(len n, const real *base, len count,
+                                                      const real *w, real *const *x, real last,
+                                                      real *out) {
+  const real zero = ZERO;
+  switch (count) { SUM(0) SUM(1) SUM(2) SUM(3) SUM(4) }
+}
+
+/* out = base + sum_i c_i x_i + last (base may be NULL; terms with c_i = 0 are skipped) */
+static void combine(len n, const real *base, len terms, const real *c, real *const *x, real last,
+                    real *out) {
+  real *used[16];
   real weight[16];
-  len count = 0;
+  len count = 0, done = 0;
   for (len i = 0; i < terms; i++)
     if (c[i] != 0) { used[count] = x[i]; weight[count++] = c[i]; }
-  for (len i = 0; i < n; i += LANES) {
-    vec s = base ? *(const vec *)(base + i) : (vec){0};
-    for (len t = 0; t < count; t++) s += weight[t] * *(const vec *)(used[t] + i);
-    *(vec *)(out + i) = s;
-  }
+  do { /* four at a time */
+    const len now = count - done < 4 ? count - done : 4;
+    const real end = done + now < count ? 0 : last;
+    if (base) sum(n, base, now, weight + done, used + done, end, out);
+    else sum(n, NULL, now, weight + done, used + done, end, out);
+    base = out, done += now;
+  } while (done < count);
 }
 
 /* --- the shooting system in kernel form ------------------------------------------------------ */
@@ -310,12 +344,12 @@ static const real *feature(const Problem *P, len f, len Np, const real *y, real 
   return room;
 }
 
-static void mix(const Problem *P, len o, len f, len n, real **x, real *out) {
+static void mix(const Problem *P, len o, len f, len n, real **x, real last, real *out) {
   real c[16]; /* gain[o][.] if f < 0, else gain[.][f] */
   const len terms = f < 0 ? P->features : P->slots;
   for (len i = 0; i < terms; i++)
     c[i] = (real)(f < 0 ? P->gain[o * P->features + i] : P->gain[i * P->features + f]);
-  combine(n, NULL, terms, c, x, out);
+  combine(n, NULL, terms, c, x, last, out);
 }
 
 /* (q', z', p') = (K(q, q) p, K(z, q) p, -sum_k (p_j . p_k) phi'(q_j) phi(q_k)) */
@@ -332,9 +366,7 @@ static void rates(const Problem *P, Shape s, const real *y, const real *p, real 
   for (len o = 0, at = 0; o < P->slots; at += P->slot_size[o++]) {
     const len w = P->slot_size[o];
     real *k = kernels + o * s.K * s.Np;
-    mix(P, o, -1, s.K * s.Np, gram, k);
-    const real bias = (real)P->bias[o];
-    for (len i = 0; i < s.K * s.Np && bias != 0; i++) k[i] += bias;
+    mix(P, o, -1, s.K * s.Np, gram, (real)P->bias[o], k);
     product(w, s.Np, s.K, p + at * s.Kp, s.Kp, 1, k, s.Np, dy + at * s.Np, s.Np, 0);
     pair[o] = take(&room, s.K * s.Kp);
     product(s.K, s.Kp, w, p + at * s.Kp, 1, s.Kp, p + at * s.Kp, s.Kp, pair[o], s.Kp, 0);
@@ -344,7 +376,7 @@ static void rates(const Problem *P, Shape s, const real *y, const real *p, real 
   for (len f = 0; f < P->features; f++) {
     const len slot = P->feature_slot[f], w = P->slot_size[slot], at = slot_start(P, slot);
     real *pull = pulls + f * s.K * s.Kp;
-    mix(P, 0, f, s.K * s.Kp, pair, pull);
+    mix(P, 0, f, s.K * s.Kp, pair, 0, pull);
     product(w, s.Kp, s.K, phi[f], s.Np, 1, pull, s.Kp, back, s.Kp, 0);
     times_slope(feature_sigma(P, f), w, s.Kp, y + at * s.Np, s.Np, back, s.Kp, -1,
                 dp + at * s.Kp, s.Kp, 1);
@@ -389,15 +421,15 @@ static void transpose_rates(const Problem *P, Shape s, const real *y, const real
   real *gram_bar = take(&room, s.K * s.Np);
   for (len f = 0; f < P->features; f++) {
     pull_bar[f] = take(&room, s.K * s.Kp);
-    mix(P, 0, f, s.K * s.Np, kernel_bar, gram_bar);
+    mix(P, 0, f, s.K * s.Np, kernel_bar, 0, gram_bar);
     transpose_feature(P, s, f, y, c, pulls + f * s.K * s.Kp, gram_bar, y_bar, pull_bar[f], room);
   }
   real *pair_bar = take(&room, s.K * s.Kp), *both = take(&room, s.K * s.Kp);
   for (len o = 0, at = 0; o < P->slots; at += P->slot_size[o++]) {
-    mix(P, o, -1, s.K * s.Kp, pull_bar, pair_bar);
+    mix(P, o, -1, s.K * s.Kp, pull_bar, 0, pair_bar);
+    turn(s.K, s.K, pair_bar, s.Kp, both, s.Kp);
     for (len i = 0; i < s.K; i++)
-      for (len j = 0; j < s.Kp; j++)
-        both[i * s.Kp + j] = j < s.K ? pair_bar[i * s.Kp + j] + pair_bar[j * s.Kp + i] : 0;
+      for (len j = 0; j < s.K; j++) both[i * s.Kp + j] += pair_bar[i * s.Kp + j];
     product(P->slot_size[o], s.Kp, s.K, p + at * s.Kp, s.Kp, 1, both, s.Kp, p_bar + at * s.Kp,
             s.Kp, 1);
   }
@@ -491,6 +523,13 @@ static void store(Shape s, const real *w, real *rows) {
     for (len c = 0; c < s.S; c++) rows[(s.N + j) * s.S + c] = w[s.S * s.Np + c * s.Kp + j];
 }
 
+/* Ask for the tape of a stage whose turn comes next: all tapes together outgrow the near caches. */
+static inline void ask(const real *tape, len n, int write) {
+  for (len i = 0; i < n; i += 64 / (len)sizeof(real))
+    if (write) __builtin_prefetch(tape + i, 1);
+    else __builtin_prefetch(tape + i, 0);
+}
+
 /* W_i = w + h sum_l a_il k_l, w+ = w + h sum_i b_i k_i */
 static void march(Member m, const real *start, real *path, real *tape) {
   const Problem *P = m.P;
@@ -505,11 +544,13 @@ static void march(Member m, const real *start, real *path, real *tape) {
     for (len i = 0; i < stages; i++) {
       real *stage = P->keep ? tape + (step * stages + i) * m.s.stage_tape : one;
       for (len l = 0; l < i; l++) c[l] = (real)(h * P->a[i * stages + l]);
-      combine(E, w, i, c, k, stage);
+      combine(E, w, i, c, k, 0, stage);
+      if (P->keep && (step + 1 < P->steps || i + 1 < stages))
+        ask(stage + m.s.stage_tape, m.s.stage_tape, 1);
       slope(&m, step, stage, k[i]);
     }
     for (len i = 0; i < stages; i++) c[i] = (real)(h * P->b[i]);
-    combine(E, w, stages, c, k, w);
+    combine(E, w, stages, c, k, 0, w);
     if (P->output_at[step + 1] >= 0) store(m.s, w, path + P->output_at[step + 1] * row);
   }
 }
@@ -528,11 +569,13 @@ static void march_back(Member m, const real *tape, const real *path_bar, real *s
     for (len i = stages - 1; i >= 0; i--) {
       for (len l = i + 1; l < stages; l++) c[l] = (real)(h * P->a[l * stages + i]);
       c[stages] = (real)(h * P->b[i]);
-      combine(E, NULL, stages - i, c + i + 1, x + i + 1, k);
-      slope_back(&m, step, tape + (step * stages + i) * m.s.stage_tape, k, x[i]);
+      combine(E, NULL, stages - i, c + i + 1, x + i + 1, 0, k);
+      const real *stage = tape + (step * stages + i) * m.s.stage_tape;
+      if (step || i) ask(stage - m.s.stage_tape, m.s.stage_tape, 0);
+      slope_back(&m, step, stage, k, x[i]);
     }
     for (len i = 0; i < stages; i++) c[i] = 1;
-    combine(E, w, stages, c, x, w);
+    combine(E, w, stages, c, x, 0, w);
   }
   load(m.s, path_bar, w);
   store(m.s, w, start_bar);
@@ -582,12 +625,90 @@ static void *work(void *team) {
   return NULL;
 }
 
+/* Helpers stay from one call to the next: to start a thread takes some tenths of a millisecond, as
+ * long as a small solve. Each watches `calls` for the next one, at first by looking again and again
+ * (a training comes back within milliseconds), then asleep. They serve one call at a time; what
+ * another thread asks for meanwhile is done without them, which changes no result. */
+static struct {
+  pthread_mutex_t busy, lock;
+  pthread_cond_t wake;
+  Team *team;
+  len helpers, calls, working; /* started; calls so far; helpers not yet done with the present one */
+} crew = {.busy = PTHREAD_MUTEX_INITIALIZER, .lock = PTHREAD_MUTEX_INITIALIZER,
+          .wake = PTHREAD_COND_INITIALIZER};
+enum { PATIENCE = 5000000 }; /* nanoseconds that a helper stays awake without work */
+
+static len nanoseconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * (len)1000000000 + now.tv_nsec;
+}
+
+static len next_call(len last) {
+  const len since = nanoseconds();
+  len calls;
+  while ((calls = __atomic_load_n(&crew.calls, __ATOMIC_ACQUIRE)) == last) {
+    sched_yield(); /* whoever has work to do goes first */
+    if (nanoseconds() - since < PATIENCE) continue;
+    pthread_mutex_lock(&crew.lock);
+    while (__atomic_load_n(&crew.calls, __ATOMIC_ACQUIRE) == last)
+      pthread_cond_wait(&crew.wake, &crew.lock);
+    pthread_mutex_unlock(&crew.lock);
+  }
+  return calls;
+}
+
+static void *help(void *number) {
+  const len me = (intptr_t)number & 63;
+  for (len call = (intptr_t)number >> 6;;) {
+    call = next_call(call);
+    if (me < team_size(crew.team->P)) work(crew.team);
+    __atomic_fetch_sub(&crew.working, 1, __ATOMIC_RELEASE);
+  }
+  return NULL;
+}
+
+static void hire(len wanted) {
+  pthread_attr_t how;
+  pthread_t one;
+  pthread_attr_init(&how);
+  pthread_attr_setdetachstate(&how, PTHREAD_CREATE_DETACHED);
+  while (crew.helpers < wanted) {
+    const intptr_t number = crew.calls << 6 | (crew.helpers + 1);
+    if (pthread_create(&one, &how, help, (void *)number)) break; /* fewer will do */
+    crew.helpers++;
+  }
+  pthread_attr_destroy(&how);
+}
+
+/* A forked process has the memory of its parent, but none of the helpers. */
+static void forget_helpers(void) {
+  memset(&crew, 0, sizeof crew);
+  pthread_mutex_init(&crew.busy, NULL);
+  pthread_mutex_init(&crew.lock, NULL);
+  pthread_cond_init(&crew.wake, NULL);
+}
+
+static void __attribute__((constructor)) begin(void) {
+  pthread_atfork(NULL, NULL, forget_helpers);
+}
+
 static void all_runs(Team *t) {
-  pthread_t helper[64];
-  len threads = team_size(t->P), started = 0;
-  while (started < threads - 1 && !pthread_create(&helper[started], NULL, work, t)) started++;
+  const len threads = team_size(t->P);
+  if (threads == 1 || pthread_mutex_trylock(&crew.busy)) {
+    work(t);
+    return;
+  }
+  hire(threads - 1);
+  crew.team = t;
+  __atomic_store_n(&crew.working, crew.helpers, __ATOMIC_RELAXED);
+  pthread_mutex_lock(&crew.lock);
+  __atomic_fetch_add(&crew.calls, 1, __ATOMIC_RELEASE);
+  pthread_cond_broadcast(&crew.wake);
+  pthread_mutex_unlock(&crew.lock);
   work(t);
-  for (len i = 0; i < started; i++) pthread_join(helper[i], NULL);
+  while (__atomic_load_n(&crew.working, __ATOMIC_ACQUIRE)) sched_yield();
+  pthread_mutex_unlock(&crew.busy);
 }
 
 /* --- entry points; the caller lends tape and scratch, of as many reals as these say ------------ */
