@@ -302,7 +302,9 @@ def kernel_rates(m: Merged, w: Tensor, n: int) -> tuple[Tensor, Tape]:
         if activated:
             back = m.sigma.slope(y[:, :n, m.slots[slot]]) * back
         parts[slot] = parts[slot] + back if slot in parts else back
-    pulled = [parts.get(o, torch.zeros_like(p[..., s])) for o, s in enumerate(m.slots)]
+    pulled = [
+        parts[o] if o in parts else torch.zeros_like(p[..., s]) for o, s in enumerate(m.slots)
+    ]
     return torch.cat([torch.cat(moved, -1), -torch.cat(pulled, -1)], 1), (w, *kernels, *pulls)
 
 
@@ -442,7 +444,7 @@ class Carrying:
                 back = self.field.sigma.slope(parts[of]) * back if activated else back
                 out[of] = out[of] + back if of in out else back
             at += width
-        return self.field.pack({name: out.get(name, 0 * part) for name, part in parts.items()})
+        return self.field.pack({k: out[k] if k in out else 0 * part for k, part in parts.items()})
 
 
 def columns(field: Field) -> list[tuple[str | None, bool]]:

@@ -192,8 +192,23 @@ def test_every_figure_on_a_page_says_how_to_redraw_it(site):
     for page in checks.pages(site):
         if page.parent.name == "notebooks":
             parsed = checks.parse(page)
-            drawn, lines = parsed.select("figure.align-default"), parsed.select(".figure-files")
-            assert len(drawn) == len(lines), page.name
+            drawn = parsed.select("figure.align-default, figure.moving")
+            assert len(drawn) == len(parsed.select(".figure-files")), page.name
+
+
+def test_a_moving_figure_offers_its_file_wherever_it_stands(site):
+    """Its notebook's page and the front page, which shows it too."""
+    for name in ("notebooks/00_opening", "book/index"):
+        (figure,) = checks.parse(site / f"{name}.html").select("figure.moving")
+        below = figure.find_next_sibling()
+        assert below["class"] == ["figure-files"], name
+        assert "make _build/runs/quick/00_opening.ipynb" in below.text
+        assert "PDF" not in below.text  # which cannot move
+
+
+def test_control_only_the_notebook_that_writes_a_movie_is_named(root):
+    found = [n for n in root.glob("notebooks/*.ipynb") if figure_files.saves(n, "opening-flow")]
+    assert [n.stem for n in found] == ["00_opening"]
 
 
 # --- accessibility and narrow windows ------------------------------------------------------

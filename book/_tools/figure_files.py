@@ -1,4 +1,4 @@
-"""Sphinx extension: under each figure of a notebook its files, and the command that redraws it.
+"""Sphinx extension: under each figure, moving ones too, its files and the command that redraws it.
 
 A notebook that has just been executed has left SVG, PDF and PNG of each figure in
 ``$SHOOTING_FIGDIR``; they are copied into the site. Committed outputs come without such files:
@@ -9,6 +9,7 @@ import ast
 import functools
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from docutils import nodes
 FOLDER = "_figures"  # in the site
 KINDS = ("svg", "pdf", "png")
 DRAWS = ("save", "save_movie", "show")  # calls that name a figure's files
+MOVING = re.compile(r'<figure class="moving" data-name="([\w-]+)">.*?</figure>', re.DOTALL)
 
 
 def file_names(source: str) -> list[str]:
@@ -57,7 +59,7 @@ def existing(name: str) -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
-def line(page: str, name: str, command: str) -> str:
+def line(page: str, name: str, command: str, kinds: tuple[str, ...] = KINDS) -> str:
     """What stands under a figure, in HTML."""
     up = "../" * page.count("/")
     links = [
@@ -65,8 +67,15 @@ def line(page: str, name: str, command: str) -> str:
         f"{path.suffix[1:].upper()}</a>"
         for path in existing(name)
     ]
-    start = f"{', '.join(links)}; redraw" if links else "Redraw as SVG, PDF, PNG"
+    start = f"{', '.join(links)}; redraw" if links else f"Redraw as {', '.join(kinds).upper()}"
     return f'<p class="figure-files">{start}: <code>{command}</code></p>'
+
+
+def command_of(notebook: Path) -> str:
+    """The command that executes a notebook and so redraws its figures."""
+    profile = "paper" if os.environ.get("SHOOTING_FIGDIR", "").endswith("paper") else "quick"
+    suffix = " PROFILE=paper" if profile == "paper" else ""
+    return f"make _build/runs/{profile}/{notebook.name}{suffix}"
 
 
 def _add(app: Any, tree: Any) -> None:
@@ -74,17 +83,39 @@ def _add(app: Any, tree: Any) -> None:
     path = Path(app.env.doc2path(page))
     if path.suffix != ".ipynb":
         return
-    profile = "paper" if os.environ.get("SHOOTING_FIGDIR", "").endswith("paper") else "quick"
-    suffix = " PROFILE=paper" if profile == "paper" else ""
-    command = f"make _build/runs/{profile}/{path.name}{suffix}"
     for figure in list(tree.findall(nodes.figure)):
         labels = {*figure["ids"], *figure["names"]} & set(figures(path))
         for name in (n for label in labels for n in figures(path)[label]):
-            app.env.figure_files = {*getattr(app.env, "figure_files", ()), name}
+            _offer(app, name)
             figure.parent.insert(
                 figure.parent.index(figure) + 1,
-                nodes.raw("", line(page, name, command), format="html"),
+                nodes.raw("", line(page, name, command_of(path)), format="html"),
             )
+
+
+def _offer(app: Any, name: str) -> None:
+    app.env.figure_files = {*getattr(app.env, "figure_files", ()), name}
+
+
+def _add_to_moving(app: Any, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
+    """A moving figure is raw HTML, and may stand on another page than its notebook's."""
+
+    def with_line(found: re.Match[str]) -> str:
+        name = found[1]
+        _offer(app, name)
+        (origin,) = (n for n in Path(app.srcdir).glob("notebooks/*.ipynb") if saves(n, name))
+        return found[0] + line(page, name, command_of(origin), KINDS[:1])
+
+    if "body" in context:
+        context["body"] = MOVING.sub(with_line, context["body"])
+
+
+@functools.cache
+def saves(notebook: Path, name: str) -> bool:
+    """Whether a notebook writes the files of this name."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    code = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
+    return any(name in file_names(source) for source in code if "save_movie(" in source)
 
 
 def _copy(app: Any, error: Exception | None) -> None:
@@ -97,5 +128,6 @@ def _copy(app: Any, error: Exception | None) -> None:
 def setup(app: Any) -> dict[str, bool]:
     """Register the extension."""
     app.connect("doctree-read", _add)
+    app.connect("html-page-context", _add_to_moving)
     app.connect("build-finished", _copy)
     return {"parallel_read_safe": False, "parallel_write_safe": True}

@@ -98,11 +98,12 @@ def film(
     )
 
 
-def moving(frames: Frames, *, caption: str, alt: str) -> str:
+def moving(frames: Frames, name: str, *, caption: str, alt: str) -> str:
     """The flow as HTML.
 
     Args:
         frames: What moves.
+        name: Of the file that `save_movie` writes, which the page offers below.
         caption: Text below, may hold HTML.
         alt: What can be seen, for those who cannot.
 
@@ -111,7 +112,8 @@ def moving(frames: Frames, *, caption: str, alt: str) -> str:
     """
     words = escape(alt, quote=True)
     return (
-        f'{STYLE}<figure class="moving">{movie(frames, words)}{still(frames, words)}'
+        f'{STYLE}<figure class="moving" data-name="{name}">'
+        f"{movie(frames, words)}{still(frames, words)}"
         '<label><input type="checkbox"> hold still: four depths side by side</label>'
         f"<figcaption><p>{caption}</p></figcaption></figure>"
     )

@@ -224,7 +224,8 @@ def _backward(
 def _call(name: str, dtype: torch.dtype, problem: Problem, *arrays: Tensor | None) -> None:
     pointers = (None if t is None else ctypes.c_void_p(t.data_ptr()) for t in arrays)
     scratch = _room("scratch", problem, dtype)
-    _library(dtype)[name](ctypes.byref(problem), ctypes.c_void_p(scratch.data_ptr()), *pointers)
+    function = getattr(_library(dtype), name)  # not [name], which looks it up in the file again
+    function(ctypes.byref(problem), ctypes.c_void_p(scratch.data_ptr()), *pointers)
 
 
 def _library(dtype: torch.dtype) -> ctypes.CDLL:
@@ -251,7 +252,7 @@ _spare: deque[Bytes] = deque(maxlen=4)
 
 def _room(purpose: str, problem: Problem, dtype: torch.dtype) -> Tensor:
     """As many reals as solve.c wants; given back to the spares when the last reference is gone."""
-    size_of = _library(dtype)[f"{purpose}_size"]
+    size_of = getattr(_library(dtype), f"{purpose}_size")
     size_of.restype = ctypes.c_int64
     size = size_of(ctypes.byref(problem)) * dtype.itemsize + 64
     whole = _spare_of(size)

@@ -38,7 +38,7 @@ def test_frames_are_what_the_model_says(flow, frames):
 
 
 def test_html_is_small_quiet_and_described(frames):
-    html = moving(frames, caption="A <em>caption</em>.", alt='a "grid" & points')
+    html = moving(frames, "flow", caption="A <em>caption</em>.", alt='a "grid" & points')
     assert len(html) < 150_000
     assert not re.search(r"<script|https?://(?!www\.w3\.org/2000/svg)|\son\w+=", html)
     page = BeautifulSoup(html, "html.parser")
@@ -63,7 +63,7 @@ def test_the_film_starts_and_ends_with_the_flow(frames):
 
 
 def test_same_frames_give_the_same_text(frames):
-    assert moving(frames, caption="c", alt="a") == moving(frames, caption="c", alt="a")
+    assert moving(frames, "f", caption="c", alt="a") == moving(frames, "f", caption="c", alt="a")
 
 
 def test_film_is_written_as_a_file(frames, tmp_path, monkeypatch):
