@@ -67,6 +67,7 @@ class Parametrization(nn.Module):
     """
 
     _verb = "carry"  # how the model moves data: `carry`, or `shoot`
+    _cut: tuple[tuple[Any, ...], dict[str, Tensor]] | None = None  # see `unpack`
 
     def __init__(
         self,
@@ -86,7 +87,6 @@ class Parametrization(nn.Module):
             raise ValueError(f"expected distinct seeds, at least one, got {self.seeds}; try [0]")
         self._single = seed
         self._shapes: dict[str, tuple[int, ...]] = {}
-        self._cut: tuple[tuple[Any, ...], dict[str, Tensor]] | None = None  # see `unpack`
 
     # --- parameters ------------------------------------------------------------------------
 
@@ -110,13 +110,18 @@ class Parametrization(nn.Module):
     def unpack(self) -> dict[str, Tensor]:
         """The named parameters, views into `flat`, each ``(*runs, *shape)``."""
         flat = self.flat
-        if not torch.is_grad_enabled() or type(flat) is not nn.Parameter:
+        if not _recorded(flat):
             return self.split_flat(flat)
         # one cut for all that a step asks for: going back, every cut costs as much as all of `flat`
-        of = (id(flat), flat._version, flat.data_ptr(), flat.dtype, flat.requires_grad)
+        kind = (flat.data_ptr(), flat.shape, flat.stride(), flat.dtype, flat.requires_grad)
+        of = (id(flat), flat._version, *kind)
         if self._cut is None or self._cut[0] != of:
             self._cut = of, self.split_flat(flat)
         return dict(self._cut[1])
+
+    def _apply(self, *args: Any, **how: Any) -> Any:
+        self._cut = None  # the parameters move, to another device or type
+        return super()._apply(*args, **how)  # type: ignore[no-untyped-call]
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the views that autograd has recorded: they cannot be copied."""
@@ -180,6 +185,7 @@ class Parametrization(nn.Module):
 
     def states(self, x: Tensor, times: Times) -> Tensor:
         """Like the call, with all slots: ``(*runs, times, n, S)``."""
+        self._cut = None  # a step begins
         return self._flow(self.lift(self._check_data(x)), times)
 
     def theta(self, times: Times) -> Control:
@@ -470,6 +476,12 @@ def complexity(model: Parametrization, times: Times) -> dict[str, Tensor]:
         return (dt * torch.log2((s[..., 1:] + s[..., :-1]) / 2)).sum(-1)
 
     return {"squared": integral(matrices), "norm": 0.5 * integral(everything)}
+
+
+def _recorded(flat: Tensor) -> bool:
+    """Whether autograd records views of a parameter, plainly and for more than one use."""
+    inference = torch.is_inference_mode_enabled() or flat.is_inference()
+    return torch.is_grad_enabled() and type(flat) is nn.Parameter and not inference
 
 
 def _draw_lift(field: Field) -> Callable[[torch.Generator], dict[str, Tensor]]:

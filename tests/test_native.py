@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import stat
 import subprocess
@@ -149,8 +150,30 @@ def test_helpers_that_fell_asleep_wake_up(monkeypatch):
         assert all(torch.equal(a, b) for a, b in zip(values_and_gradients(*case), wanted))
 
 
+@pytest.mark.skipif(not torch.set_flush_denormal(False), reason="no denormals to flush here")
+def test_helpers_round_as_their_caller_does(monkeypatch):
+    """Flushing denormals is a setting of each thread; the helpers began with another one."""
+    monkeypatch.setenv("SHOOTING_THREADS", "2")
+    field = UpDown(1, 8)
+    q = torch.zeros(64, 3, field.size)
+    p, z = torch.full_like(q, 1e-310), torch.zeros(64, 0, field.size)  # a denormal number
+    solve = lambda: shoot(field, q, p, z, [0, 1], solver=Solver(route="native")).p[:, -1]  # noqa: E731
+    assert (solve() != 0).any()
+    torch.set_flush_denormal(True)
+    try:
+        found = [solve() for _ in range(50)]
+    finally:
+        torch.set_flush_denormal(False)
+    assert all(torch.equal(a, found[0]) for a in found)
+
+
+def test_a_copy_takes_the_same_route():
+    field = UpDown(1, 8)
+    assert native.obstacle(copy.deepcopy(field), [torch.zeros(1)]) is None
+
+
 FORKED = """
-import os, sys, torch
+import os, signal, sys, torch
 from shooting import Solver, UpDown, shoot
 
 g = torch.Generator().manual_seed(0)
@@ -159,6 +182,7 @@ solve = lambda: shoot(UpDown(1, 8), q, p, z, [0, 1], solver=Solver(route="native
 wanted = solve()
 child = os.fork()
 if not child:
+    signal.alarm(50)  # a child that waits for nobody must not live on
     os._exit(0 if torch.equal(solve(), wanted) else 1)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) or not torch.equal(solve(), wanted))
 """

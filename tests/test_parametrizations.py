@@ -180,6 +180,11 @@ def _updated(model):
         model.flat.mul_(2)
 
 
+def _shortened(model):
+    model.flat.data = model.flat.data[..., :]  # the same memory, seen with other strides
+    model.flat.data = model.flat.data.t().contiguous().t()
+
+
 def _converted(model):
     model.float().flat.data.mul_(2)
 
@@ -191,7 +196,9 @@ def _written_through_a_view(model):
 
 
 @EVERY
-@pytest.mark.parametrize("change", [_replaced, _updated, _converted, _written_through_a_view])
+@pytest.mark.parametrize(
+    "change", [_replaced, _updated, _shortened, _converted, _written_through_a_view]
+)
 def test_no_view_is_stale(name, change):
     """However the parameters change between two steps, values and gradients are the new ones."""
     model, x = MODELS[name](_field(), seeds=range(2)), draw(0, 2, 3, 2)
@@ -207,6 +214,32 @@ def test_no_view_is_stale(name, change):
     # a copy lies elsewhere in memory, which may order the sums of a product otherwise
     assert gap(model.flat.grad, fresh.flat.grad) <= (1e-5 if change is _converted else EXACT)
     assert float(fresh.flat.grad.abs().max()) > 0
+
+
+def test_views_follow_when_runs_are_dropped():
+    model = DynamicParticles(_field(), 4, seeds=range(3))
+    model.unpack()
+    model.flat.data = model.flat.data[:1]
+    assert {len(part) for part in model.unpack().values()} == {1}
+
+
+def test_what_inference_leaves_behind_is_not_trained_on():
+    model, x = DynamicParticles(_field(), 4, seeds=range(2)), draw(0, 2, 3, 2)
+    with torch.inference_mode(), torch.enable_grad():
+        model.lift(x)
+        other = DynamicParticles(_field(), 4, seeds=range(2))
+    model.penalty().sum().backward()
+    assert model.flat.grad.abs().sum() > 0
+    assert torch.equal(other(x, [0.0, 1.0]), model(x, [0.0, 1.0]).detach())
+
+
+def test_hooks_on_parts_last_for_one_step():
+    model, x, fired = DynamicParticles(_field(), 4, seeds=range(2)), draw(0, 2, 3, 2), []
+    for _ in range(3):
+        out = model(x, [0.0, 1.0])
+        model.unpack()["x"].register_hook(fired.append)
+        (out.sum() + model.penalty().sum()).backward()
+    assert len(fired) == 3
 
 
 @EVERY

@@ -103,8 +103,13 @@ def _add_to_moving(app: Any, page: str, template: str, context: dict[str, Any], 
     def with_line(found: re.Match[str]) -> str:
         name = found[1]
         _offer(app, name)
-        (origin,) = (n for n in Path(app.srcdir).glob("notebooks/*.ipynb") if saves(n, name))
-        return found[0] + line(page, name, command_of(origin), KINDS[:1])
+        origins = [n for n in Path(app.srcdir).glob("notebooks/*.ipynb") if saves(n, name)]
+        if len(origins) != 1:
+            raise ValueError(
+                f"expected one notebook that calls save_movie with {name!r}, got "
+                f"{[n.name for n in origins]}; give each movie a name of its own"
+            )
+        return found[0] + line(page, name, command_of(origins[0]), KINDS[:1])
 
     if "body" in context:
         context["body"] = MOVING.sub(with_line, context["body"])
@@ -130,4 +135,4 @@ def setup(app: Any) -> dict[str, bool]:
     app.connect("doctree-read", _add)
     app.connect("html-page-context", _add_to_moving)
     app.connect("build-finished", _copy)
-    return {"parallel_read_safe": False, "parallel_write_safe": True}
+    return {"parallel_read_safe": False, "parallel_write_safe": False}

@@ -39,7 +39,7 @@ def obstacle(field: Field | None, tensors: Sequence[Tensor]) -> str | None:
         return "the inputs are not on the CPU; try route='adjoint'"
     if any(t.dtype not in REALS for t in tensors):
         return f"the inputs are neither float32 nor float64 but {tensors[0].dtype}; convert them"
-    if field is not None and ACTIVATIONS.get(field.sigma.name) is not field.sigma:
+    if field is not None and ACTIVATIONS.get(field.sigma.name) != field.sigma:
         return f"it does not know the activation {field.sigma.name!r}; try route='adjoint'"
     if field is not None and max(len(field.slots), len(columns(field))) > MOST:
         return f"the field has more than {MOST} slots or features; try route='adjoint'"

@@ -89,7 +89,17 @@ def _compile(command: list[str], source: Path, target: Path) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent) as room:
         made = Path(room) / target.name
         for extra in TARGETS:
-            full = [*command, *extra, "-shared", "-fPIC", "-o", str(made), str(source), "-pthread"]
+            full = [
+                *command,
+                *extra,
+                "-shared",
+                "-fPIC",
+                "-o",
+                str(made),
+                str(source),
+                "-pthread",
+                "-lm",
+            ]
             done = subprocess.run(full, capture_output=True, text=True, check=False)
             if done.returncode == 0:
                 os.replace(made, target)

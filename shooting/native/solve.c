@@ -6,6 +6,7 @@
  * whole vectors; the extra columns never reach a real one (they are not summed over).
  * Members of the ensemble are independent: the result does not depend on the number of threads.
  */
+#include <fenv.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdint.h>
@@ -559,7 +560,7 @@ static void march(Member m, const real *start, real *path, real *tape) {
 static void march_back(Member m, const real *tape, const real *path_bar, real *start_bar) {
   const Problem *P = m.P;
   const len E = m.s.E, row = (m.s.N + m.s.K) * m.s.S, stages = P->stages;
-  real *w = take(&m.room, E), *k = take(&m.room, E), *x[16], c[16];
+  real *w = take(&m.room, E), *k = take(&m.room, E), *x[17], c[17];
   for (len i = 0; i < stages; i++) x[i] = take(&m.room, E);
   x[stages] = w;
   memset(w, 0, E * sizeof(real));
@@ -591,6 +592,7 @@ typedef struct {
   real *tape, *scratch;
   int back;
   len next_run, next_thread;
+  fenv_t rounding; /* of the caller */
 } Team;
 
 static len team_size(const Problem *P) {
@@ -626,17 +628,19 @@ static void *work(void *team) {
 }
 
 /* Helpers stay from one call to the next: to start a thread takes some tenths of a millisecond, as
- * long as a small solve. Each watches `calls` for the next one, at first by looking again and again
+ * long as a small solve. Each watches `call` for the next one, at first by looking again and again
  * (a training comes back within milliseconds), then asleep. They serve one call at a time; what
- * another thread asks for meanwhile is done without them, which changes no result. */
+ * another thread asks for meanwhile is done without them, which changes no result. The word `call`
+ * holds the number of the call and, in its last six bits, of the helpers that it wants: whoever is
+ * not wanted need not be waited for, and touches nothing of the call. */
 static struct {
   pthread_mutex_t busy, lock;
   pthread_cond_t wake;
   Team *team;
-  len helpers, calls, working; /* started; calls so far; helpers not yet done with the present one */
+  len helpers, call, working; /* started; see above; helpers not yet done with the present call */
 } crew = {.busy = PTHREAD_MUTEX_INITIALIZER, .lock = PTHREAD_MUTEX_INITIALIZER,
           .wake = PTHREAD_COND_INITIALIZER};
-enum { PATIENCE = 5000000 }; /* nanoseconds that a helper stays awake without work */
+enum { MOST = 63, PATIENCE = 5000000 }; /* helpers; nanoseconds that one stays awake without work */
 
 static len nanoseconds(void) {
   struct timespec now;
@@ -644,41 +648,48 @@ static len nanoseconds(void) {
   return now.tv_sec * (len)1000000000 + now.tv_nsec;
 }
 
+static int is_new(len last, len *call) {
+  *call = __atomic_load_n(&crew.call, __ATOMIC_ACQUIRE);
+  return (*call & ~(len)MOST) != (last & ~(len)MOST);
+}
+
 static len next_call(len last) {
   const len since = nanoseconds();
-  len calls;
-  while ((calls = __atomic_load_n(&crew.calls, __ATOMIC_ACQUIRE)) == last) {
+  len call;
+  while (!is_new(last, &call)) {
     sched_yield(); /* whoever has work to do goes first */
     if (nanoseconds() - since < PATIENCE) continue;
     pthread_mutex_lock(&crew.lock);
-    while (__atomic_load_n(&crew.calls, __ATOMIC_ACQUIRE) == last)
-      pthread_cond_wait(&crew.wake, &crew.lock);
+    while (!is_new(last, &call)) pthread_cond_wait(&crew.wake, &crew.lock);
     pthread_mutex_unlock(&crew.lock);
   }
-  return calls;
+  return call;
 }
 
 static void *help(void *number) {
-  const len me = (intptr_t)number & 63;
-  for (len call = (intptr_t)number >> 6;;) {
+  const len me = (intptr_t)number & MOST;
+  for (len call = (intptr_t)number;;) {
     call = next_call(call);
-    if (me < team_size(crew.team->P)) work(crew.team);
+    if (me > (call & MOST)) continue;
+    fesetenv(&crew.team->rounding); /* the caller may have changed it since this thread began */
+    work(crew.team);
     __atomic_fetch_sub(&crew.working, 1, __ATOMIC_RELEASE);
   }
   return NULL;
 }
 
-static void hire(len wanted) {
+static len hire(len wanted) {
   pthread_attr_t how;
   pthread_t one;
   pthread_attr_init(&how);
   pthread_attr_setdetachstate(&how, PTHREAD_CREATE_DETACHED);
   while (crew.helpers < wanted) {
-    const intptr_t number = crew.calls << 6 | (crew.helpers + 1);
+    const intptr_t number = (crew.call & ~(len)MOST) | (crew.helpers + 1);
     if (pthread_create(&one, &how, help, (void *)number)) break; /* fewer will do */
     crew.helpers++;
   }
   pthread_attr_destroy(&how);
+  return wanted < crew.helpers ? wanted : crew.helpers;
 }
 
 /* A forked process has the memory of its parent, but none of the helpers. */
@@ -699,11 +710,12 @@ static void all_runs(Team *t) {
     work(t);
     return;
   }
-  hire(threads - 1);
+  const len wanted = hire(threads - 1);
+  fegetenv(&t->rounding);
   crew.team = t;
-  __atomic_store_n(&crew.working, crew.helpers, __ATOMIC_RELAXED);
+  __atomic_store_n(&crew.working, wanted, __ATOMIC_RELAXED);
   pthread_mutex_lock(&crew.lock);
-  __atomic_fetch_add(&crew.calls, 1, __ATOMIC_RELEASE);
+  __atomic_store_n(&crew.call, ((crew.call | MOST) + 1) | wanted, __ATOMIC_RELEASE);
   pthread_cond_broadcast(&crew.wake);
   pthread_mutex_unlock(&crew.lock);
   work(t);
