@@ -157,7 +157,10 @@ def test_helpers_round_as_their_caller_does(monkeypatch):
     field = UpDown(1, 8)
     q = torch.zeros(64, 3, field.size)
     p, z = torch.full_like(q, 1e-310), torch.zeros(64, 0, field.size)  # a denormal number
-    solve = lambda: shoot(field, q, p, z, [0, 1], solver=Solver(route="native")).p[:, -1]  # noqa: E731
+
+    def solve():
+        return shoot(field, q, p, z, [0, 1], solver=Solver(route="native")).p[:, -1]
+
     assert (solve() != 0).any()
     torch.set_flush_denormal(True)
     try:
