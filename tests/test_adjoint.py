@@ -49,7 +49,8 @@ def weighted(outputs, seed):
 
 
 def shoot_gradients(field, route, method, runs, count, rows, seed):
-    q, p = particles(field, count, runs=runs, seed=seed, scale=0.5 / count)
+    scale = 0.5 if field.size <= 12 else 0.1  # paths grow with the width
+    q, p = particles(field, count, runs=runs, seed=seed, scale=scale / count)
     wrt = [q, p, draw(seed + 9, *runs, rows, field.size)]
     wrt = [t.requires_grad_() for t in wrt]
     path = shoot(field, *wrt, TIMES, solver=Solver(method, 0.25, route=route, form="auto"))

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from problems import draw, gap, particles, refused
 from test_adjoint import CASES, SCALAR, carry_gradients, relative, shoot_gradients
@@ -26,9 +26,14 @@ NATIVE = 1e-11
 # single precision: rounding of 6e-8 in a few hundred operations in a row
 SINGLE = 1e-5
 
+# on the way back Gram matrices are made anew up to a width of 16 and read beyond: here up to 18
+WIDTHS = {**CASES, "alpha": st.sampled_from([1, 2, 3, 4, 6])}
+WIDE = {"kind": "updown", "sigma": "tanh", "method": "rk4", "d": 3, "alpha": 6, "runs": (2,)}
+
 
 @settings(max_examples=60)
-@given(**CASES, count=st.integers(1, 18))
+@given(**WIDTHS, count=st.integers(1, 18))
+@example(**WIDE, count=5, rows=3, seed=0)
 def test_shoot_gradient_is_autograds(kind, sigma, method, d, alpha, runs, count, rows, seed):
     case = (method, runs, count, rows, seed)
     field = SCALAR[kind](d, alpha, sigma)
@@ -37,7 +42,7 @@ def test_shoot_gradient_is_autograds(kind, sigma, method, d, alpha, runs, count,
 
 
 @settings(max_examples=60)
-@given(**CASES, blocks=st.integers(1, 5))
+@given(**WIDTHS, blocks=st.integers(1, 5))
 def test_carry_gradient_is_autograds(kind, sigma, method, d, alpha, runs, blocks, rows, seed):
     case = (method, runs, blocks, rows, seed)
     field = SCALAR[kind](d, alpha, sigma)
@@ -236,6 +241,29 @@ def test_room_is_reused_whatever_the_sizes():
     assert {b.ctypes.data for b in native._spare} == kept
     for rows in (9, 4, 20, 9, 4):
         assert torch.equal(gradient(rows), first[rows])
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(**WIDTHS, count=st.integers(1, 18), verb=st.sampled_from(["shoot", "carry"]))
+@example(**WIDE, count=5, rows=3, seed=0, verb="shoot")
+def test_nothing_is_written_beyond_the_room(
+    monkeypatch, verb, kind, sigma, method, d, alpha, runs, count, rows, seed
+):
+    guards, room = [], native._room
+
+    def guarded(purpose, problem, dtype):
+        lent = room(purpose, problem, dtype)
+        longer = torch.full((lent.numel() + 2**16,), 0xA5, dtype=torch.uint8)
+        guards.append(longer[lent.numel() :])
+        return longer
+
+    gradients = shoot_gradients if verb == "shoot" else carry_gradients
+    with monkeypatch.context() as patched:
+        patched.setattr(native, "_room", guarded)
+        patched.setenv("SHOOTING_THREADS", "2")
+        gradients(SCALAR[kind](d, alpha, sigma), "native", method, runs, count, rows, seed)
+    assert len(guards) == 3  # stages, and scratch forward and back
+    assert all((guard == 0xA5).all() for guard in guards)
 
 
 def test_inputs_need_not_be_contiguous():

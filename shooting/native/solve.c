@@ -305,18 +305,31 @@ typedef struct {
   len stage_tape, scratch;    /* numbers of reals */
 } Shape;
 
+/* Whether the Gram matrix of a feature is kept for the way back. A narrow one is sooner made anew,
+ * at w products per entry, than fetched from where the tapes of an ensemble lie: at about w = 24
+ * the two take the same time. */
+enum { NARROW = 16 };
+static int is_kept(const Problem *P, len f) { return P->slot_size[P->feature_slot[f]] > NARROW; }
+
+static len kept_grams(const Problem *P) {
+  len count = 0;
+  if (!P->width)
+    for (len f = 0; f < P->features; f++) count += is_kept(P, f);
+  return count;
+}
+
 static Shape shape_of(const Problem *P) {
   Shape s = {.K = P->particles, .N = P->particles + P->data, .S = P->size};
   s.Kp = up(s.K), s.Fp = up(P->width);
   s.Np = up(s.N) < s.Kp ? s.Kp : up(s.N);
   s.E = s.S * (s.Np + s.Kp);
-  s.stage_tape = s.E + P->slots * s.K * s.Np + P->features * s.K * s.Kp;
+  s.stage_tape = s.E + kept_grams(P) * s.K * s.Np;
   s.scratch = (P->stages + 3) * s.E + s.stage_tape;
   if (P->width) /* features and their gradients, turned features, gradient of the control */
     s.scratch += 2 * P->width * s.Np + s.N * s.Fp + P->blocks * s.S * s.Fp;
-  else /* features and their gradients, Gram matrices, K x K matrices, a turned matrix */
-    s.scratch += (P->features + 3) * s.S * s.Np + (P->features + P->slots + 1) * s.K * s.Np
-               + (P->features + P->slots + 2) * s.K * s.Kp + s.N * s.Kp;
+  else /* features and their gradients, K x N matrices, K x K matrices, a turned matrix */
+    s.scratch += (P->features + 3) * s.S * s.Np + (P->features + 2 * P->slots + 1) * s.K * s.Np
+               + (2 * P->features + P->slots + 2) * s.K * s.Kp + s.N * s.Kp;
   return s;
 }
 
@@ -336,13 +349,16 @@ static len feature_sigma(const Problem *P, len f) {
   return P->feature_active[f] ? P->sigma : IDENTITY;
 }
 
-/* Feature f of all columns: the slot itself, or sigma of it written to room. */
-static const real *feature(const Problem *P, len f, len Np, const real *y, real *room) {
-  const len slot = P->feature_slot[f];
-  y += slot_start(P, slot) * Np;
-  if (!P->feature_active[f]) return y;
-  value(P->sigma, P->slot_size[slot] * Np, y, room);
-  return room;
+/* Each feature of all columns: the slot itself, or sigma of it written to the pool. */
+static void each_feature(const Problem *P, len Np, const real *y, const real **phi, real **pool) {
+  for (len f = 0; f < P->features; f++) {
+    const len slot = P->feature_slot[f], n = P->slot_size[slot] * Np;
+    phi[f] = y + slot_start(P, slot) * Np;
+    if (!P->feature_active[f]) continue;
+    real *active = take(pool, n);
+    value(P->sigma, n, phi[f], active);
+    phi[f] = active;
+  }
 }
 
 static void mix(const Problem *P, len o, len f, len n, real **x, real last, real *out) {
@@ -353,44 +369,59 @@ static void mix(const Problem *P, len o, len f, len n, real **x, real last, real
   combine(n, NULL, terms, c, x, last, out);
 }
 
-/* (q', z', p') = (K(q, q) p, K(z, q) p, -sum_k (p_j . p_k) phi'(q_j) phi(q_k)) */
-static void rates(const Problem *P, Shape s, const real *y, const real *p, real *dy, real *dp,
-                  real *kernels, real *pulls, real *room) {
-  const real *phi[16];
-  real *gram[16], *pair[16];
+/* Kernels of the slots, K_o(q, .) = bias_o + sum_f gain_of phi_f(q)^T phi_f(.). Gram matrices that
+ * are kept are written to `grams`, on the way back read from there. */
+static void kernels_of(const Problem *P, Shape s, const real *const *phi, real *grams, int back,
+                       real *kernels, real *room) {
+  real *gram[16];
   for (len f = 0; f < P->features; f++) {
-    const len w = P->slot_size[P->feature_slot[f]];
-    phi[f] = feature(P, f, s.Np, y, take(&room, w * s.Np));
-    gram[f] = take(&room, s.K * s.Np);
-    product(s.K, s.Np, w, phi[f], 1, s.Np, phi[f], s.Np, gram[f], s.Np, 0);
+    const int kept = is_kept(P, f);
+    gram[f] = take(kept ? &grams : &room, s.K * s.Np);
+    if (!kept || !back)
+      product(s.K, s.Np, P->slot_size[P->feature_slot[f]], phi[f], 1, s.Np, phi[f], s.Np, gram[f],
+              s.Np, 0);
   }
-  for (len o = 0, at = 0; o < P->slots; at += P->slot_size[o++]) {
-    const len w = P->slot_size[o];
-    real *k = kernels + o * s.K * s.Np;
-    mix(P, o, -1, s.K * s.Np, gram, (real)P->bias[o], k);
-    product(w, s.Np, s.K, p + at * s.Kp, s.Kp, 1, k, s.Np, dy + at * s.Np, s.Np, 0);
+  for (len o = 0; o < P->slots; o++)
+    mix(P, o, -1, s.K * s.Np, gram, (real)P->bias[o], kernels + o * s.K * s.Np);
+}
+
+/* What pairs of particles pull each other with, by feature: sum_o gain_of p_o^T p_o. */
+static void pulls_of(const Problem *P, Shape s, const real *p, real *pulls, real *room) {
+  real *pair[16];
+  for (len o = 0; o < P->slots; p += P->slot_size[o++] * s.Kp) {
     pair[o] = take(&room, s.K * s.Kp);
-    product(s.K, s.Kp, w, p + at * s.Kp, 1, s.Kp, p + at * s.Kp, s.Kp, pair[o], s.Kp, 0);
+    product(s.K, s.Kp, P->slot_size[o], p, 1, s.Kp, p, s.Kp, pair[o], s.Kp, 0);
   }
+  for (len f = 0; f < P->features; f++) mix(P, 0, f, s.K * s.Kp, pair, 0, pulls + f * s.K * s.Kp);
+}
+
+/* (q', z', p') = (K(q, q) p, K(z, q) p, -sum_k (p_j . p_k) phi'(q_j) phi(q_k)) */
+static void rates(const Problem *P, Shape s, const real *y, const real *p, real *grams, real *dy,
+                  real *dp, real *room) {
+  const real *phi[16];
+  real *kernels = take(&room, P->slots * s.K * s.Np);
+  real *pulls = take(&room, P->features * s.K * s.Kp), *back = take(&room, s.S * s.Kp);
+  each_feature(P, s.Np, y, phi, &room);
+  kernels_of(P, s, phi, grams, 0, kernels, room);
+  pulls_of(P, s, p, pulls, room);
+  for (len o = 0, at = 0; o < P->slots; at += P->slot_size[o++])
+    product(P->slot_size[o], s.Np, s.K, p + at * s.Kp, s.Kp, 1, kernels + o * s.K * s.Np, s.Np,
+            dy + at * s.Np, s.Np, 0);
   memset(dp, 0, s.S * s.Kp * sizeof(real));
-  real *back = take(&room, s.S * s.Kp);
   for (len f = 0; f < P->features; f++) {
     const len slot = P->feature_slot[f], w = P->slot_size[slot], at = slot_start(P, slot);
-    real *pull = pulls + f * s.K * s.Kp;
-    mix(P, 0, f, s.K * s.Kp, pair, 0, pull);
-    product(w, s.Kp, s.K, phi[f], s.Np, 1, pull, s.Kp, back, s.Kp, 0);
+    product(w, s.Kp, s.K, phi[f], s.Np, 1, pulls + f * s.K * s.Kp, s.Kp, back, s.Kp, 0);
     times_slope(feature_sigma(P, f), w, s.Kp, y + at * s.Np, s.Np, back, s.Kp, -1,
                 dp + at * s.Kp, s.Kp, 1);
   }
 }
 
 /* The part of the transpose that belongs to feature f; returns the gradient of its pull matrix. */
-static void transpose_feature(const Problem *P, Shape s, len f, const real *y, const real *c,
-                              const real *pull, const real *gram_bar, real *y_bar, real *pull_bar,
-                              real *room) {
+static void transpose_feature(const Problem *P, Shape s, len f, const real *phi, const real *y,
+                              const real *c, const real *pull, const real *gram_bar, real *y_bar,
+                              real *pull_bar, real *room) {
   const len slot = P->feature_slot[f], w = P->slot_size[slot], at = slot_start(P, slot);
   const len sigma = feature_sigma(P, f);
-  const real *phi = feature(P, f, s.Np, y, take(&room, w * s.Np));
   real *phi_bar = take(&room, w * s.Np), *b = take(&room, w * s.Kp);
   y += at * s.Np, y_bar += at * s.Np, c += at * s.Kp;
   product(w, s.Np, s.K, phi, s.Np, 1, gram_bar, s.Np, phi_bar, s.Np, 0);
@@ -408,8 +439,14 @@ static void transpose_feature(const Problem *P, Shape s, len f, const real *y, c
 
 /* Transposed derivative of rates: (a, c) = gradients of (y', p') to gradients of (y, p). */
 static void transpose_rates(const Problem *P, Shape s, const real *y, const real *p,
-                            const real *kernels, const real *pulls, const real *a, const real *c,
-                            real *y_bar, real *p_bar, real *room) {
+                            real *grams, const real *a, const real *c, real *y_bar, real *p_bar,
+                            real *room) {
+  const real *phi[16];
+  real *kernels = take(&room, P->slots * s.K * s.Np);
+  real *pulls = take(&room, P->features * s.K * s.Kp);
+  each_feature(P, s.Np, y, phi, &room);
+  kernels_of(P, s, phi, grams, 1, kernels, room);
+  pulls_of(P, s, p, pulls, room);
   real *kernel_bar[16], *pull_bar[16];
   memset(y_bar, 0, s.S * s.Np * sizeof(real));
   for (len o = 0, at = 0; o < P->slots; at += P->slot_size[o++]) {
@@ -423,7 +460,8 @@ static void transpose_rates(const Problem *P, Shape s, const real *y, const real
   for (len f = 0; f < P->features; f++) {
     pull_bar[f] = take(&room, s.K * s.Kp);
     mix(P, 0, f, s.K * s.Np, kernel_bar, 0, gram_bar);
-    transpose_feature(P, s, f, y, c, pulls + f * s.K * s.Kp, gram_bar, y_bar, pull_bar[f], room);
+    transpose_feature(P, s, f, phi[f], y, c, pulls + f * s.K * s.Kp, gram_bar, y_bar, pull_bar[f],
+                      room);
   }
   real *pair_bar = take(&room, s.K * s.Kp), *both = take(&room, s.K * s.Kp);
   for (len o = 0, at = 0; o < P->slots; at += P->slot_size[o++]) {
@@ -487,25 +525,25 @@ typedef struct {
 static void slope(const Member *m, len step, real *tape, real *out) {
   const Problem *P = m->P;
   const Shape s = m->s;
-  const len y = s.S * s.Np, kernels = P->slots * s.K * s.Np;
+  const len y = s.S * s.Np;
   if (P->width)
     carry_rates(P, s, m->theta + P->block[step] * s.S * P->width, tape, out, m->room);
   else
-    rates(P, s, tape, tape + y, out, out + y, tape + s.E, tape + s.E + kernels, m->room);
+    rates(P, s, tape, tape + y, tape + s.E, out, out + y, m->room);
 }
 
 static void slope_back(const Member *m, len step, const real *tape, const real *k_bar,
                        real *w_bar) {
   const Problem *P = m->P;
   const Shape s = m->s;
-  const len y = s.S * s.Np, kernels = P->slots * s.K * s.Np;
+  const len y = s.S * s.Np;
   if (P->width) {
     const len b = P->block[step];
     carry_transpose(P, s, m->theta + b * s.S * P->width, m->theta_bar + b * s.S * s.Fp, tape,
                     k_bar, w_bar, m->room);
   } else {
-    transpose_rates(P, s, tape, tape + y, tape + s.E, tape + s.E + kernels, k_bar, k_bar + y,
-                    w_bar, w_bar + y, m->room);
+    transpose_rates(P, s, tape, tape + y, (real *)tape + s.E, k_bar, k_bar + y, w_bar, w_bar + y,
+                    m->room);
   }
 }
 
