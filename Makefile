@@ -37,6 +37,11 @@ endif
 # One thread per process, two processes: faster here than the reverse, and reproducible.
 export OMP_NUM_THREADS := 1
 export PYTHONHASHSEED := 0
+# Nothing trained before this moment counts; 1 is the present one
+ifneq ($(FRESH),)
+override FRESH := $(if $(filter 1,$(FRESH)),$(shell date -u +%Y-%m-%dT%H:%M:%S+00:00),$(FRESH))
+export FRESH
+endif
 export TQDM_DISABLE := 1
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
 # `git status`, asked for the commit of a record, leaves a lock behind when it is killed
@@ -75,7 +80,7 @@ help: ## this list (the default)
 book: $(SITE)/.done ## execute the notebooks (profile quick) and build the book
 	@echo "The book is ready: open $(SITE)/index.html"
 
-paper: ## the book at the paper's scale, or one page of it: EXPERIMENT=… (hours to days; FRESH=1: nothing from records)
+paper: ## the book at the paper's scale, or one page of it: EXPERIMENT=… (hours to days; FRESH=1: all anew; FRESH=2026-11-26: since then)
 	$(if $(EXPERIMENT),$(if $(PAGE),,$(error no page computes '$(EXPERIMENT)': try make paper EXPERIMENT=circles)))
 	@$(if $(FRESH),rm -f $(or $(PAGE),_build/runs/paper/*.ipynb))
 	@$(MAKE) $(or $(PAGE),book) PROFILE=paper
@@ -126,7 +131,7 @@ $(FIGURES): $(STAMP) # make fig2 … tab2: one figure or table of the paper, fro
 
 runs: $(STAMP) ## train at the paper's scale: EXPERIMENT=regression (ONLY=…, FRESH=1, PROFILE=quick)
 	$(if $(EXPERIMENT),,$(error EXPERIMENT is missing: try make runs EXPERIMENT=regression))
-	@"$(PY)" -m shooting run --experiment "$(EXPERIMENT)" --profile $(SCALE) $(if $(FRESH),--fresh) \
+	@"$(PY)" -m shooting run --experiment "$(EXPERIMENT)" --profile $(SCALE) \
 	  $(if $(ONLY),--only "$(ONLY)") $(if $(OUT),--out "$(OUT)")
 
 verify: $(STAMP) ## train a sample of committed records again and compare (SAMPLE=all)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import safetensors.torch
@@ -27,11 +28,24 @@ class FileCheckpoint:
         owner: Says whose state it is (record id and source hash); another owner's state is not
             loaded, because changed code would not continue the same run.
         seconds: Time between saves; 0 saves after every epoch.
+        since: A training begun before this moment is not continued.
+
+    Attributes:
+        begun: When the training began, in whichever process.
+        resumed: How often it was continued.
     """
 
-    def __init__(self, path: Path, *, owner: str = "", seconds: float = 20.0) -> None:
-        self.path, self.owner, self.seconds = path, owner, seconds
+    def __init__(
+        self,
+        path: Path,
+        *,
+        owner: str = "",
+        seconds: float = 20.0,
+        since: datetime | None = None,
+    ) -> None:
+        self.path, self.owner, self.seconds, self.since = path, owner, seconds, since
         self.earlier, self.resumed = 0.0, 0  # of the processes before this one
+        self.begun = datetime.now(UTC)
         self._started = self._saved = time.monotonic()
 
     @property
@@ -48,6 +62,7 @@ class FileCheckpoint:
         tensors = {k: v.detach().cpu().contiguous().clone() for k, v in state.items()}
         about = {
             "owner": self.owner,
+            "begun": self.begun.isoformat(),
             "elapsed": f"{self.elapsed:.3f}",
             "resumed": str(self.resumed),
         }
@@ -67,6 +82,11 @@ class FileCheckpoint:
         if about["owner"] != self.owner:
             logger.warning("%s belongs to other code: training starts afresh", self.path)
             return None
+        begun = datetime.fromisoformat(about["begun"])
+        if self.since is not None and begun < self.since:
+            logger.warning("%s is older than FRESH: training starts afresh", self.path)
+            return None
+        self.begun = begun
         self.earlier, self.resumed = float(about["elapsed"]), int(about["resumed"]) + 1
         return tensors
 

@@ -34,6 +34,7 @@ from shooting.record_files import (
     write,
 )
 from shooting.storage import (
+    BusyError,
     CorruptFileError,
     is_locked,
     lock,
@@ -93,8 +94,27 @@ def folders() -> tuple[Path, Path]:
     return records_folder(), state_folder() / "records"
 
 
+def since() -> datetime | None:
+    """The moment in ``$FRESH``: nothing that was begun before it counts as trained.
+
+    Raises:
+        ValueError: If it is not a day or moment.
+    """
+    wished = os.environ.get("FRESH")
+    if not wished:
+        return None
+    try:
+        moment = datetime.fromisoformat(wished)
+    except ValueError:
+        raise ValueError(
+            f"expected FRESH to be a day or moment (UTC) such as 2026-11-26T18:00, got {wished!r}; "
+            "make takes FRESH=1 for the present one"
+        ) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
 def load(experiment: str | Experiment, config: Any) -> Record | None:
-    """The record of a config, if there is one.
+    """The record of a config, if there is one; one trained here since ``$FRESH`` comes first.
 
     Args:
         experiment: The experiment or its name.
@@ -107,11 +127,15 @@ def load(experiment: str | Experiment, config: Any) -> Record | None:
         CorruptFileError: If the files are not what was written.
     """
     name = experiment if isinstance(experiment, str) else experiment.name
-    for folder in folders():
-        path = folder / name / f"{record_id(name, config)}.json"
-        if path.exists():
-            return read(path, config)
-    return None
+    paths = [folder / name / f"{record_id(name, config)}.json" for folder in folders()]
+    if since() and paths[-1].exists() and _counts(local := read(paths[-1], config)):
+        return local
+    return next((read(path, config) for path in paths if path.exists()), None)
+
+
+def _counts(record: Record) -> bool:
+    moment = since()
+    return moment is None or datetime.fromisoformat(record.provenance["started"]) >= moment
 
 
 def load_all(experiment: str | Experiment, profile: str) -> list[Record]:
@@ -126,18 +150,27 @@ def gather(experiment: str | Experiment, profile: str) -> list[Record]:
 
     Args:
         experiment: The experiment or its name.
-        profile: ``quick`` reads what is recorded; ``paper`` computes what is missing (everything,
-            if the environment variable ``FRESH`` is set).
+        profile: ``quick`` reads what is recorded; ``paper`` computes what is missing (whatever
+            was not trained here since the moment in the environment variable ``FRESH``, if that
+            is set). Other processes may help: what one of them trains right now comes last.
 
     Returns:
         The records that exist, in the grid's order.
     """
     known = EXPERIMENTS[experiment] if isinstance(experiment, str) else experiment
     if check_profile(profile) == "paper":
-        fresh = bool(os.environ.get("FRESH"))
-        for config in known.grid("paper"):
-            compute(known, config, fresh=fresh)
+        for config in [c for c in known.grid("paper") if not _computed(known, c)]:
+            compute(known, config)
     return load_all(known, "paper")
+
+
+def _computed(experiment: Experiment, config: Any) -> bool:
+    """Compute a record, unless another process is at it."""
+    try:
+        compute(experiment, config, wait=False)
+    except BusyError:
+        return False
+    return True
 
 
 def read(path: Path, config: Any) -> Record:
@@ -189,6 +222,9 @@ def compute(
     seconds: float = 20.0,
 ) -> Record:
     """The record of a config, trained if need be; a training that was killed continues.
+
+    Under ``$FRESH`` only records in the target's folder and checkpoints count that were begun
+    since that moment.
 
     Args:
         experiment: The experiment.
@@ -250,16 +286,16 @@ def is_running(experiment: Experiment, config: Any) -> bool:
 def _checkpoint(experiment: Experiment, config: Any, seconds: float) -> FileCheckpoint:
     path = lock_path(experiment, config).with_suffix(".safetensors")
     owner = f"{path.stem} {provenance.source_hash()}"
-    return FileCheckpoint(path, owner=owner, seconds=seconds)
+    return FileCheckpoint(path, owner=owner, seconds=seconds, since=since())
 
 
 def _sound(experiment: Experiment, config: Any, target: Path) -> Path | None:
-    """The first place with an intact record; corrupt ones are set aside."""
-    places = [target, *(f / experiment.name / target.name for f in folders())]
-    for path in places:
+    """The first place with an intact record that counts; corrupt ones are set aside."""
+    others = [] if since() else [f / experiment.name / target.name for f in folders()]
+    for path in [target, *others]:
         try:
-            if path.exists():
-                return read(path, config).path
+            if path.exists() and _counts(read(path, config)):
+                return path
         except CorruptFileError as error:
             set_aside(path, str(error))
             set_aside(path.with_suffix(".npz"), str(error))
@@ -280,7 +316,6 @@ def float32() -> Iterator[None]:
 def _train(
     experiment: Experiment, config: Any, checkpoint: FileCheckpoint
 ) -> tuple[Document, dict[str, np.ndarray]]:
-    started = datetime.now(UTC)
     about = provenance.environment()
     try:
         with float32():
@@ -293,7 +328,7 @@ def _train(
         "wall_seconds": round(checkpoint.elapsed, 2),
         "resumed": checkpoint.resumed,
         "peak_memory_mb": provenance.peak_memory(),
-        "started": started.isoformat(timespec="seconds"),
+        "started": checkpoint.begun.isoformat(timespec="seconds"),
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
         "status": "done" if all(s == -1 for s in steps) else f"failed: {_count(steps)} runs",
     }

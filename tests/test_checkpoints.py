@@ -7,6 +7,7 @@ import random
 import stat
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,19 @@ def test_due_counts_from_the_last_save(checkpoint):
 def test_state_of_other_code_is_not_loaded(checkpoint, caplog):
     assert FileCheckpoint(checkpoint.path, owner="other").load() is None
     assert "other code" in caplog.text
+
+
+def test_state_from_before_a_moment_is_not_loaded(checkpoint, caplog):
+    later = checkpoint.begun + timedelta(microseconds=1)
+    assert FileCheckpoint(checkpoint.path, owner="me", since=later).load() is None
+    assert "older than FRESH" in caplog.text
+
+
+def test_a_training_begins_once(checkpoint, state):
+    second = FileCheckpoint(checkpoint.path, owner="me", since=checkpoint.begun)
+    assert second.begun > checkpoint.begun
+    second.load()
+    assert second.begun == checkpoint.begun
 
 
 def test_time_and_resumptions_add_up(checkpoint, state):

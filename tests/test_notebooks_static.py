@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import base64
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -192,6 +193,16 @@ def test_make_paper_knows_no_other_experiment():
     told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert told.returncode == 2
     assert "no page computes 'squares': try make paper EXPERIMENT=circles" in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [("1", r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00"), ("2026-11-26", "2026-11-26"), ("", "")],
+)
+def test_make_passes_on_the_moment_since_which_records_count(asked, told):
+    command = ["make", "VENV=", "--eval=told: ; @echo $$FRESH", "told", f"FRESH={asked}"]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert re.fullmatch(told, found.strip())
 
 
 def test_control_sound_notebook_passes():

@@ -11,6 +11,7 @@ import os
 import time
 import zipfile
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -216,10 +217,97 @@ def test_gather_trains_only_under_the_profile_paper(monkeypatch):
     assert not any(map(rewritten, records.gather("toy", "paper")))
     truncate_json(made[0])
     assert len(records.gather("toy", "paper")) == len(made)
-    for record in made:
+
+
+# --- nothing from before -------------------------------------------------------------------
+
+
+@pytest.fixture
+def committed(folders):
+    """Records of the paper's grid as the repository has them."""
+    return [records.compute(TOY, c, out=folders / "records") for c in TOY.grid("paper")]
+
+
+@pytest.fixture
+def moment(monkeypatch, committed):
+    """FRESH, in a second of its own after what is committed."""
+    time.sleep(1.1)
+    present = datetime.now(UTC).isoformat(timespec="seconds")
+    monkeypatch.setenv("FRESH", present)
+    return present
+
+
+def test_what_is_trained_since_a_moment_comes_before_what_is_committed(moment, committed):
+    assert [records.load("toy", c.config).path for c in committed] == [c.path for c in committed]
+    made = records.gather("toy", "paper")
+    assert [r.config for r in made] == [c.config for c in committed]
+    assert not {r.path for r in made} & {c.path for c in committed}
+    assert all(r.provenance["started"] >= moment for r in made)
+
+
+def test_without_a_moment_what_is_committed_comes_first(moment, committed, monkeypatch):
+    records.gather("toy", "paper")
+    monkeypatch.delenv("FRESH")
+    assert [r.path for r in records.gather("toy", "paper")] == [c.path for c in committed]
+
+
+def test_what_is_trained_since_a_moment_is_not_trained_again(moment):
+    for record in records.gather("toy", "paper"):
         age(record)
-    monkeypatch.setenv("FRESH", "1")
-    assert all(map(rewritten, records.gather("toy", "paper")))
+    assert not any(map(rewritten, records.gather("toy", "paper")))
+
+
+def test_a_local_record_from_before_does_not_count(record, monkeypatch):
+    age(record)
+    monkeypatch.setenv("FRESH", "9999-01-01")
+    assert rewritten(records.compute(TOY, CONFIG))
+
+
+def test_a_checkpoint_from_before_is_not_continued(monkeypatch, caplog):
+    interrupt(monkeypatch)
+    monkeypatch.setenv("FRESH", "9999-01-01")
+    assert records.compute(TOY, CONFIG).provenance["resumed"] == 0
+    assert "older than FRESH" in caplog.text
+
+
+def test_a_checkpoint_since_then_is_continued_and_keeps_its_beginning(monkeypatch):
+    monkeypatch.setenv("FRESH", datetime.now(UTC).isoformat(timespec="seconds"))
+    interrupt(monkeypatch)
+    time.sleep(1.1)
+    again = datetime.now(UTC)
+    about = records.compute(TOY, CONFIG).provenance
+    assert about["resumed"] == 1
+    assert datetime.fromisoformat(about["started"]) < again.replace(microsecond=0)
+
+
+@pytest.mark.parametrize("wrong", ["1", "yes", "26.11.2026"])
+def test_a_moment_that_is_none_is_one_sentence(monkeypatch, wrong):
+    monkeypatch.setenv("FRESH", wrong)
+    with pytest.raises(ValueError, match=f"expected FRESH to be a day or moment.*{wrong}.*; "):
+        records.gather("toy", "paper")
+
+
+def test_a_moment_without_a_zone_is_utc(monkeypatch):
+    for text in ("2026-11-26T18:00", "2026-11-26T18:00+00:00", "2026-11-26T19:00+01:00"):
+        monkeypatch.setenv("FRESH", text)
+        assert records.since() == datetime(2026, 11, 26, 18, tzinfo=UTC)
+
+
+def test_what_another_process_trains_is_gathered_last(monkeypatch):
+    busy, order, compute = TOY.grid("paper")[0], [], records.compute
+
+    def watched(experiment, config, *, wait=True):
+        if config == busy and not wait:
+            raise BusyError("another process")
+        order.append(config)
+        return compute(experiment, config)
+
+    monkeypatch.setattr(records, "compute", watched)
+    assert len(records.gather("toy", "paper")) == len(order)
+    assert order == [*TOY.grid("paper")[1:], busy]
+
+
+# --- precision of the caller ---------------------------------------------------------------
 
 
 def test_the_default_precision_of_the_caller_does_not_matter(record):
