@@ -8,6 +8,7 @@ else in the state folder.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ import torch
 
 from shooting import provenance
 from shooting.checkpoints import FileCheckpoint
-from shooting.errors import NonFiniteError
+from shooting.errors import MissingDataError, NonFiniteError
 from shooting.experiments import EXPERIMENTS, PROFILES, Experiment, Outcome, check_profile
 from shooting.identity import NUMERICS, as_dict, from_dict, record_id
 from shooting.record_files import (
@@ -42,6 +43,8 @@ from shooting.storage import (
     set_aside,
     state_folder,
 )
+
+logger = logging.getLogger(__name__)
 
 UNMEASURED = -2  # "failed step" of a run that trained, but whose final numbers are not finite
 
@@ -152,7 +155,8 @@ def gather(experiment: str | Experiment, profile: str) -> list[Record]:
         experiment: The experiment or its name.
         profile: ``quick`` reads what is recorded; ``paper`` computes what is missing (whatever
             was not trained here since the moment in the environment variable ``FRESH``, if that
-            is set). Other processes may help: what one of them trains right now comes last.
+            is set). Other processes may help: what one of them trains right now comes last. What
+            needs data that are not on this machine is left as it is, with a warning.
 
     Returns:
         The records that exist, in the grid's order.
@@ -165,11 +169,13 @@ def gather(experiment: str | Experiment, profile: str) -> list[Record]:
 
 
 def _computed(experiment: Experiment, config: Any) -> bool:
-    """Compute a record, unless another process is at it."""
+    """Compute a record, unless another process is at it or the data are on other machines only."""
     try:
         compute(experiment, config, wait=False)
     except BusyError:
         return False
+    except MissingDataError as error:
+        logger.warning("%s is not trained: %s", record_id(experiment.name, config), error)
     return True
 
 

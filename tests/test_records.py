@@ -22,6 +22,7 @@ from toy import TOY, ToyConfig
 
 from shooting import record_files, records
 from shooting.checkpoints import FileCheckpoint
+from shooting.errors import MissingDataError
 from shooting.experiments import EXPERIMENTS, PROFILES, Experiment
 from shooting.identity import as_dict, digest, from_dict, later, record_id
 from shooting.storage import BusyError, CorruptFileError, is_locked, lock
@@ -305,6 +306,19 @@ def test_what_another_process_trains_is_gathered_last(monkeypatch):
     monkeypatch.setattr(records, "compute", watched)
     assert len(records.gather("toy", "paper")) == len(order)
     assert order == [*TOY.grid("paper")[1:], busy]
+
+
+def test_what_needs_data_of_other_machines_is_left_out_aloud(monkeypatch, caplog):
+    lacking, compute = TOY.grid("paper")[0], records.compute
+
+    def poor(experiment, config, **how):
+        if config == lacking:
+            raise MissingDataError("expected some digits")
+        return compute(experiment, config, **how)
+
+    monkeypatch.setattr(records, "compute", poor)
+    assert [r.config for r in records.gather("toy", "paper")] == TOY.grid("paper")[1:]
+    assert f"{record_id('toy', lacking)} is not trained: expected some digits" in caplog.text
 
 
 # --- precision of the caller ---------------------------------------------------------------

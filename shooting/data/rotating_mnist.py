@@ -39,12 +39,14 @@ class Source:
         test: Number of test digits, the others.
         digits: Sha256 of the digits' bytes.
         frames: Sha256 of the sequences' bytes.
+        shipped: Whether every machine has them: they come with a package.
     """
 
     train: int
     test: int
     digits: str
     frames: str
+    shipped: bool = True
 
 
 SOURCES = {
@@ -59,6 +61,7 @@ SOURCES = {
         510,
         "7cf593ff68e89942b35d2acc1776c0ef6b6725aec61732f9c11ef48b56a0be70",
         "636fc6f5822985f2f1643999491e0aa14022cc19098a49165e9a4fa2dadb9699",
+        shipped=False,
     ),
 }
 
