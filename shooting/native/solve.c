@@ -88,12 +88,15 @@ static const int TALLEST[6] = {8, 5, 4, 0, 0, 0};
 
 static void product(len m, len cols, len depth, const real *A, len ar, len ak, const real *B,
                     len ldb, real *C, len ldc, int add) {
-  len vectors = cols / LANES, chunks = (vectors + WIDEST - 1) / WIDEST;
-  for (len c = 0, v0 = 0; c < chunks; c++) {
-    len v = (vectors - v0 + chunks - c - 1) / (chunks - c); /* even chunks, then even blocks */
-    len rows = (m + TALLEST[v - 1] - 1) / TALLEST[v - 1];
-    for (len b = 0, r0 = 0; b < rows; b++) {
-      len r = (m - r0 + rows - b - 1) / (rows - b);
+  /* even chunks of columns, then even blocks of rows: the first ones are longer by one */
+  const unsigned vectors = cols / LANES, chunks = (vectors + WIDEST - 1) / WIDEST;
+  const unsigned share = chunks ? vectors / chunks : 0, longer = vectors - share * chunks;
+  for (unsigned c = 0, v0 = 0; c < chunks; c++) {
+    const unsigned v = share + (c < longer), most = TALLEST[v - 1];
+    const unsigned blocks = (m + most - 1) / most;
+    const unsigned part = blocks ? m / blocks : 0, taller = m - part * blocks;
+    for (unsigned b = 0, r0 = 0; b < blocks; b++) {
+      const unsigned r = part + (b < taller);
       TILES[v - 1][r - 1](depth, A + r0 * ar, ar, ak, B + v0 * LANES, ldb,
                           C + r0 * ldc + v0 * LANES, ldc, add);
       r0 += r;
@@ -227,11 +230,12 @@ static void value(len sigma, len n, const real *v, real *out) {
 
 #define EACH(FACTOR)                                                                \
   for (len r = 0; r < m; r++)                                                       \
-    for (len c = 0; c < cols; c++) {                                                \
-      const real v = y[r * ldy + c], w = scale * x[r * ldx + c];                    \
-      (void)v;                                                                      \
-      out[r * ldo + c] = (add ? out[r * ldo + c] : 0) + (FACTOR);                   \
-    }                                                                               \
+    for (len c0 = 0; c0 < cols; c0 += LANES) /* whole vectors: no loop for a rest */ \
+      for (len c = c0; c < c0 + LANES; c++) {                                       \
+        const real v = y[r * ldy + c], w = scale * x[r * ldx + c];                  \
+        (void)v;                                                                    \
+        out[r * ldo + c] = (add ? out[r * ldo + c] : 0) + (FACTOR);                 \
+      }                                                                             \
   break;
 
 /* out (+)= scale sigma'(y) x */
@@ -467,8 +471,7 @@ static void transpose_rates(const Problem *P, Shape s, const real *y, const real
   for (len o = 0, at = 0; o < P->slots; at += P->slot_size[o++]) {
     mix(P, o, -1, s.K * s.Kp, pull_bar, 0, pair_bar);
     turn(s.K, s.K, pair_bar, s.Kp, both, s.Kp);
-    for (len i = 0; i < s.K; i++)
-      for (len j = 0; j < s.K; j++) both[i * s.Kp + j] += pair_bar[i * s.Kp + j];
+    for (len i = 0; i < s.K * s.Kp; i += LANES) *(vec *)(both + i) += *(vec *)(pair_bar + i);
     product(P->slot_size[o], s.Kp, s.K, p + at * s.Kp, s.Kp, 1, both, s.Kp, p_bar + at * s.Kp,
             s.Kp, 1);
   }
