@@ -35,12 +35,15 @@ RECORD = Path(__file__).resolve().parents[2] / "book" / "records" / "bench.json"
 Times = dict[str, dict[str, float]]
 
 
-def interleave(steps: Mapping[str, Callable[[], Any]], *, seconds: float) -> Times:
+def interleave(
+    steps: Mapping[str, Callable[[], Any]], *, seconds: float, turn: float = 0.1
+) -> Times:
     """Time every step in turn, again and again, until about `seconds` are used up.
 
     Args:
         steps: What to time, by name. Each is called twice before, to warm up.
         seconds: For all together; every step is timed at least three times.
+        turn: Seconds of the same step in a row.
 
     Returns:
         Median and quartiles of wall clock and processor time of one call, and number of turns.
@@ -51,8 +54,8 @@ def interleave(steps: Mapping[str, Callable[[], Any]], *, seconds: float) -> Tim
         start = time.perf_counter()
         step()
         first[name] = time.perf_counter() - start
-    # a training does the same step again and again: a tenth of a second of each, caches warm
-    calls = {name: max(1, round(0.1 / t)) for name, t in first.items()}
+    # a training does the same step again and again: so does a turn, caches warm
+    calls = {name: max(1, round(turn / t)) for name, t in first.items()}
     turns = max(3, min(60, int(seconds / sum(calls[n] * first[n] for n in steps))))
     seen: dict[str, list[tuple[float, float]]] = {name: [] for name in steps}
     for _ in range(turns):
@@ -127,12 +130,14 @@ def threads(alpha: int) -> dict[str, Any]:
 
     def with_threads(count: int) -> Callable[[], Any]:
         def call() -> None:
-            with mock.patch.dict(os.environ, SHOOTING_THREADS=str(count)):
-                step()
+            os.environ["SHOOTING_THREADS"] = str(count)
+            step()
 
         return call
 
-    times = interleave({str(n): with_threads(n) for n in (1, 2)}, seconds=16)
+    with mock.patch.dict(os.environ):  # put back as it was; at every step that would cost 0.1 ms
+        # long turns: a helper sleeps while one thread is timed, and wakes once in a training
+        times = interleave({str(n): with_threads(n) for n in (1, 2)}, seconds=16, turn=0.5)
     return {"alpha": alpha, "runs": 20, "times": times}
 
 
