@@ -410,12 +410,16 @@ STATES = ("done", "failed", "running", "started", "missing", "corrupt")
 
 
 def state_of(experiment: Experiment, config: Any) -> str:
-    """One of `STATES`: ``failed`` if some run met NaN, ``started`` if only a checkpoint is left."""
+    """One of `STATES`: ``failed`` if some run met NaN, ``started`` if only a checkpoint is left.
+
+    Under ``$FRESH`` only what was trained here since then is done.
+    """
     try:
         record = load(experiment, config)
     except CorruptFileError:
         return "corrupt"
-    if record is not None:
+    local = record is not None and folders()[1] in record.path.parents
+    if record is not None and (since() is None or (local and _counts(record))):
         return "failed" if record.failed.any() else "done"
     if is_running(experiment, config):
         return "running"

@@ -246,6 +246,15 @@ def test_what_is_trained_since_a_moment_comes_before_what_is_committed(moment, c
     assert all(r.provenance["started"] >= moment for r in made)
 
 
+def test_only_what_is_trained_since_a_moment_is_done(moment, committed):
+    def states():
+        return {records.state_of(TOY, c.config) for c in committed}
+
+    assert states() == {"missing"}
+    records.gather("toy", "paper")
+    assert states() == {"done"}
+
+
 def test_without_a_moment_what_is_committed_comes_first(moment, committed, monkeypatch):
     records.gather("toy", "paper")
     monkeypatch.delenv("FRESH")
