@@ -85,7 +85,7 @@ book: $(SITE)/.done ## execute the notebooks (profile quick) and build the book
 paper: ## the book at the paper's scale, or one page of it: EXPERIMENT=… (hours to days; FRESH=1: all anew; FRESH=2026-11-26: since then)
 	$(if $(EXPERIMENT),$(if $(PAGE),,$(error no page computes '$(EXPERIMENT)': try make paper EXPERIMENT=circles)))
 	@$(if $(FRESH),rm -f $(or $(PAGE),_build/runs/paper/*.ipynb))
-	@$(MAKE) $(or $(PAGE),book) PROFILE=paper
+	@$(MAKE) $(or $(PAGE),book) PROFILE=paper $(if $(FRESH),FRESH="$(FRESH)")
 
 serve: book ## serve the book on http://127.0.0.1:8000 (PORT=…)
 	@"$(PY)" -m http.server --bind 127.0.0.1 --directory $(SITE) $(PORT)

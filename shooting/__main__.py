@@ -25,6 +25,10 @@ from shooting.storage import BusyError
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     options = parser().parse_args(arguments)
+    try:
+        records.since()
+    except ValueError as error:
+        sys.exit(str(error))
     torch.set_num_threads(options.threads)
     command: int = options.command(options)
     return command
@@ -125,13 +129,15 @@ class Progress:
     """
 
     def __init__(self, total: int) -> None:
-        self.total, self.done, self.failed, self.broken = total, 0, 0, 0
+        self.total, self.done, self.failed, self.broken, self.lacking = total, 0, 0, 0, 0
         self.trained, self.seconds = 0, 0.0
 
     def line(self) -> str:
         """One line for people."""
-        left = self.total - self.done - self.broken
+        left = self.total - self.done - self.broken - self.lacking
         text = f"done {self.done} of {self.total}, {self.failed} with failed runs, left {left}"
+        if self.lacking:
+            text += f", {self.lacking} skipped for want of data"
         if self.broken:
             text += f", {self.broken} ended by an error"
         if self.trained and left:
@@ -161,6 +167,9 @@ def _run_one(
     except BusyError:
         print(f"{name} is trained by another process: later", flush=True)
         return False
+    except MissingDataError as error:
+        print(f"{name} is skipped: {error}", flush=True)
+        progress.lacking += 1
     except Exception:  # one config that cannot run must not stop the others
         traceback.print_exc()
         progress.broken += 1

@@ -101,7 +101,7 @@ def since() -> datetime | None:
     """The moment in ``$FRESH``: nothing that was begun before it counts as trained.
 
     Raises:
-        ValueError: If it is not a day or moment.
+        ValueError: If it is not a day or moment, or lies ahead.
     """
     wished = os.environ.get("FRESH")
     if not wished:
@@ -113,11 +113,17 @@ def since() -> datetime | None:
             f"expected FRESH to be a day or moment (UTC) such as 2026-11-26T18:00, got {wished!r}; "
             "make takes FRESH=1 for the present one"
         ) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).replace(microsecond=0)
+    if moment > (now := datetime.now(UTC)):  # nothing would ever count, however often it is trained
+        raise ValueError(
+            f"expected FRESH to be a moment in the past, got {wished!r}, which lies ahead; it is "
+            f"UTC, and now is {now:%Y-%m-%dT%H:%M}"
+        )
+    return moment
 
 
 def load(experiment: str | Experiment, config: Any) -> Record | None:
-    """The record of a config, if there is one; one trained here since ``$FRESH`` comes first.
+    """The record of a config, if there is one; one begun since ``$FRESH`` comes first.
 
     Args:
         experiment: The experiment or its name.
@@ -131,9 +137,8 @@ def load(experiment: str | Experiment, config: Any) -> Record | None:
     """
     name = experiment if isinstance(experiment, str) else experiment.name
     paths = [folder / name / f"{record_id(name, config)}.json" for folder in folders()]
-    if since() and paths[-1].exists() and _counts(local := read(paths[-1], config)):
-        return local
-    return next((read(path, config) for path in paths if path.exists()), None)
+    found = [read(path, config) for path in paths if path.exists()]
+    return next((record for record in found if _counts(record)), found[0] if found else None)
 
 
 def _counts(record: Record) -> bool:
@@ -154,28 +159,28 @@ def gather(experiment: str | Experiment, profile: str) -> list[Record]:
     Args:
         experiment: The experiment or its name.
         profile: ``quick`` reads what is recorded; ``paper`` computes what is missing (whatever
-            was not trained here since the moment in the environment variable ``FRESH``, if that
-            is set). Other processes may help: what one of them trains right now comes last. What
-            needs data that are not on this machine is left as it is, with a warning.
+            was not begun since the moment in the environment variable ``FRESH``, if that is
+            set). Other processes may help: what one of them trains right now comes last. What
+            needs data that are not on this machine stays as it is.
 
     Returns:
         The records that exist, in the grid's order.
     """
     known = EXPERIMENTS[experiment] if isinstance(experiment, str) else experiment
     if check_profile(profile) == "paper":
-        for config in [c for c in known.grid("paper") if not _computed(known, c)]:
-            compute(known, config)
+        for config in [c for c in known.grid("paper") if not _computed(known, c, wait=False)]:
+            _computed(known, config, wait=True)
     return load_all(known, "paper")
 
 
-def _computed(experiment: Experiment, config: Any) -> bool:
-    """Compute a record, unless another process is at it or the data are on other machines only."""
+def _computed(experiment: Experiment, config: Any, *, wait: bool) -> bool:
+    """Compute a record if the data are on this machine; False if another process is at it."""
     try:
-        compute(experiment, config, wait=False)
+        compute(experiment, config, wait=wait)
     except BusyError:
         return False
-    except MissingDataError as error:
-        logger.warning("%s is not trained: %s", record_id(experiment.name, config), error)
+    except MissingDataError as error:  # no warning: on a page it would count as an error
+        logger.info("%s is not trained: %s", record_id(experiment.name, config), error)
     return True
 
 
@@ -229,8 +234,7 @@ def compute(
 ) -> Record:
     """The record of a config, trained if need be; a training that was killed continues.
 
-    Under ``$FRESH`` only records in the target's folder and checkpoints count that were begun
-    since that moment.
+    Under ``$FRESH`` only records and checkpoints count that were begun since that moment.
 
     Args:
         experiment: The experiment.
@@ -297,8 +301,7 @@ def _checkpoint(experiment: Experiment, config: Any, seconds: float) -> FileChec
 
 def _sound(experiment: Experiment, config: Any, target: Path) -> Path | None:
     """The first place with an intact record that counts; corrupt ones are set aside."""
-    others = [] if since() else [f / experiment.name / target.name for f in folders()]
-    for path in [target, *others]:
+    for path in [target, *(f / experiment.name / target.name for f in folders())]:
         try:
             if path.exists() and _counts(read(path, config)):
                 return path
@@ -412,14 +415,13 @@ STATES = ("done", "failed", "running", "started", "missing", "corrupt")
 def state_of(experiment: Experiment, config: Any) -> str:
     """One of `STATES`: ``failed`` if some run met NaN, ``started`` if only a checkpoint is left.
 
-    Under ``$FRESH`` only what was trained here since then is done.
+    Under ``$FRESH`` only what was begun since then is done.
     """
     try:
         record = load(experiment, config)
     except CorruptFileError:
         return "corrupt"
-    local = record is not None and folders()[1] in record.path.parents
-    if record is not None and (since() is None or (local and _counts(record))):
+    if record is not None and _counts(record):
         return "failed" if record.failed.any() else "done"
     if is_running(experiment, config):
         return "running"

@@ -105,5 +105,6 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     monkeypatch.setenv("SHOOTING_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("SHOOTING_RECORDS", str(tmp_path / "records"))
+    monkeypatch.delenv("FRESH", raising=False)
     monkeypatch.setitem(EXPERIMENTS, "toy", TOY)
     return tmp_path

@@ -26,6 +26,7 @@ SCRIPT = Path(__file__).with_name("toy.py")
 def folders(tmp_path, monkeypatch):
     monkeypatch.setenv("SHOOTING_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("SHOOTING_RECORDS", str(tmp_path / "records"))
+    monkeypatch.delenv("FRESH", raising=False)
 
 
 @pytest.fixture

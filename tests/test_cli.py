@@ -15,6 +15,7 @@ from toy import TOY
 
 from shooting import record_files, records
 from shooting.__main__ import duration, main
+from shooting.errors import MissingDataError
 from shooting.experiments import EXPERIMENTS
 from shooting.identity import record_id
 from shooting.storage import lock
@@ -87,6 +88,27 @@ def test_one_broken_config_does_not_stop_the_others(monkeypatch, capsys):
     assert "broken on purpose" in said.err
     assert "done 1 of 2" in said.out
     assert "1 ended by an error" in said.out
+
+
+def test_what_lacks_data_is_skipped_in_a_line(monkeypatch, capsys):
+    def train(config, checkpoint):
+        if config.label == 0:
+            raise MissingDataError("expected some digits, got none; look for them")
+        return TOY.train(config, checkpoint)
+
+    monkeypatch.setitem(EXPERIMENTS, "toy", dataclasses.replace(TOY, train=train))
+    assert main([*TOY_RUN, "--profile", "quick"]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert "is skipped: expected some digits, got none; look for them" in said.out
+    assert "done 1 of 2, 0 with failed runs, left 0, 1 skipped for want of data" in said.out
+
+
+@pytest.mark.parametrize("command", [["status"], [*TOY_RUN, "--profile", "quick"]])
+def test_a_wrong_moment_stops_every_command_with_a_sentence(monkeypatch, command):
+    monkeypatch.setenv("FRESH", "26.11.2026")
+    with pytest.raises(SystemExit, match="expected FRESH to be a day or moment"):
+        main(command)
 
 
 def test_a_run_of_another_process_comes_last(capsys):

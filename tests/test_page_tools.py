@@ -15,6 +15,7 @@ import html_checks as checks
 import measured
 import nbformat
 import pytest
+import run_notebook
 
 from shooting import record_files
 from shooting.claims import judge_all
@@ -267,3 +268,21 @@ def test_no_line_breaks_between_a_formula_and_its_punctuation(before, after):
     held = after.replace("«", '<span class="unbroken">').replace("»", "</span>")
     assert accessible.mend(before.format(formula)) == held.format(formula)
     assert accessible.mend(f"for {formula} small") == f"for {formula} small"  # words may part
+
+
+# --- executing -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("profile", "kept"), [("paper", False), (None, True)])
+def test_what_full_runs_say_aside_goes_to_the_terminal(tmp_path, capfd, profile, kept):
+    """On a page it would stop the build; a quick page must say nothing there, so it stays."""
+    code = "import sys; print('result'); print('starts afresh', file=sys.stderr)"
+    parameters = nbformat.v4.new_code_cell("profile = 'quick'", metadata={"tags": ["parameters"]})
+    source, target = tmp_path / "in.ipynb", tmp_path / "out.ipynb"
+    cells = [parameters, nbformat.v4.new_code_cell(code)]
+    about = {"language_info": {"name": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=about), source)
+    run_notebook.execute(source, target, profile)
+    (*_, last) = nbformat.read(target, as_version=4).cells
+    assert [o["name"] for o in last["outputs"]] == ["stdout"] + ["stderr"] * kept
+    assert ("starts afresh" in capfd.readouterr().err) == (not kept)

@@ -11,7 +11,7 @@ import os
 import time
 import zipfile
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -231,11 +231,8 @@ def committed(folders):
 
 @pytest.fixture
 def moment(monkeypatch, committed):
-    """FRESH, in a second of its own after what is committed."""
-    time.sleep(1.1)
-    present = datetime.now(UTC).isoformat(timespec="seconds")
-    monkeypatch.setenv("FRESH", present)
-    return present
+    """FRESH, after what is committed."""
+    return present(monkeypatch)
 
 
 def test_what_is_trained_since_a_moment_comes_before_what_is_committed(moment, committed):
@@ -267,15 +264,32 @@ def test_what_is_trained_since_a_moment_is_not_trained_again(moment):
     assert not any(map(rewritten, records.gather("toy", "paper")))
 
 
+def present(monkeypatch):
+    """Set FRESH to a second of its own."""
+    time.sleep(1.1)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    monkeypatch.setenv("FRESH", now)
+    return now
+
+
 def test_a_local_record_from_before_does_not_count(record, monkeypatch):
     age(record)
-    monkeypatch.setenv("FRESH", "9999-01-01")
+    present(monkeypatch)
     assert rewritten(records.compute(TOY, CONFIG))
+
+
+def test_a_local_record_since_then_is_published_without_training(folders, monkeypatch):
+    present(monkeypatch)
+    local = records.compute(TOY, CONFIG)
+    monkeypatch.setattr(records, "_train", None)
+    published = records.compute(TOY, CONFIG, out=folders / "records")
+    assert published.path != local.path
+    assert records.state_of(TOY, CONFIG) == "done"
 
 
 def test_a_checkpoint_from_before_is_not_continued(monkeypatch, caplog):
     interrupt(monkeypatch)
-    monkeypatch.setenv("FRESH", "9999-01-01")
+    present(monkeypatch)
     assert records.compute(TOY, CONFIG).provenance["resumed"] == 0
     assert "older than FRESH" in caplog.text
 
@@ -295,6 +309,21 @@ def test_a_moment_that_is_none_is_one_sentence(monkeypatch, wrong):
     monkeypatch.setenv("FRESH", wrong)
     with pytest.raises(ValueError, match=f"expected FRESH to be a day or moment.*{wrong}.*; "):
         records.gather("toy", "paper")
+
+
+def test_a_moment_ahead_is_refused(monkeypatch):
+    """Local time taken for UTC: whatever was trained would be trained again, for ever."""
+    ahead = datetime.now(UTC) + timedelta(hours=1)
+    monkeypatch.setenv("FRESH", ahead.isoformat())
+    with pytest.raises(ValueError, match="lies ahead; it is UTC, and now is 20"):
+        records.gather("toy", "paper")
+
+
+def test_what_begins_within_the_second_of_the_moment_counts(record, monkeypatch):
+    started = datetime.fromisoformat(record.provenance["started"])
+    monkeypatch.setenv("FRESH", started.replace(microsecond=999_999).isoformat())
+    age(record)
+    assert not rewritten(records.compute(TOY, CONFIG))
 
 
 def test_a_moment_without_a_zone_is_utc(monkeypatch):
@@ -317,17 +346,22 @@ def test_what_another_process_trains_is_gathered_last(monkeypatch):
     assert order == [*TOY.grid("paper")[1:], busy]
 
 
-def test_what_needs_data_of_other_machines_is_left_out_aloud(monkeypatch, caplog):
+@pytest.mark.parametrize("busy", [False, True])
+def test_what_needs_data_of_other_machines_is_left_out(monkeypatch, caplog, capfd, busy):
+    """Quietly: what a page says on the error channel stops the build of the book."""
     lacking, compute = TOY.grid("paper")[0], records.compute
 
-    def poor(experiment, config, **how):
+    def poor(experiment, config, *, wait):
         if config == lacking:
-            raise MissingDataError("expected some digits")
-        return compute(experiment, config, **how)
+            raise BusyError("another process") if busy and not wait else MissingDataError("no data")
+        return compute(experiment, config, wait=wait)
 
     monkeypatch.setattr(records, "compute", poor)
-    assert [r.config for r in records.gather("toy", "paper")] == TOY.grid("paper")[1:]
-    assert f"{record_id('toy', lacking)} is not trained: expected some digits" in caplog.text
+    with caplog.at_level("INFO"):
+        assert [r.config for r in records.gather("toy", "paper")] == TOY.grid("paper")[1:]
+    assert f"{record_id('toy', lacking)} is not trained: no data" in caplog.text
+    assert {r.levelname for r in caplog.records if "not trained" in r.message} == {"INFO"}
+    assert capfd.readouterr().err == ""
 
 
 # --- precision of the caller ---------------------------------------------------------------

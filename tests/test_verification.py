@@ -70,6 +70,14 @@ def test_other_shapes_and_names_count_on_the_same_machine(record):
         assert "metric accuracy is in one of the two only" in compare(*pair)[0]
 
 
+@pytest.mark.parametrize(("factor", "same"), [(1 + 1e-12, True), (1 + 1e-6, False)])
+def test_a_baseline_may_differ_in_last_bits(record, factor, same):
+    """Its linear algebra may have been shared among another number of threads."""
+    was = changed(record, facts={"baseline: ridge": 0.1})
+    now = changed(record, facts={"baseline: ridge": 0.1 * factor})
+    assert (compare(was, now) == []) == same
+
+
 @pytest.mark.parametrize("key", verification.MACHINE)
 def test_any_other_machine_or_version_gets_the_other_rules(record, key):
     other = changed(record, provenance={key: "another"})

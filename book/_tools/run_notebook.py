@@ -42,6 +42,8 @@ def execute(source: Path, target: Path, profile: str | None) -> None:
         extra_arguments=["--IPKernelApp.log_level=50"],  # it reports every start and stop
     )
     _stamp(partial, source.name)
+    if profile == "paper":
+        _say_aside(partial)
     os.replace(partial, target)
 
 
@@ -55,6 +57,20 @@ def _stamp(executed: Path, name: str) -> None:
         dirty = own is None or own.dirty
         stamp["commit"] = dataclasses.asdict(dataclasses.replace(commit, dirty=dirty))
     notebook.metadata["shooting"] = stamp
+    nbformat.write(notebook, executed)
+
+
+def _say_aside(executed: Path) -> None:
+    """Move what full runs said on the error channel (that one starts afresh, say) to the terminal.
+
+    On a page it would stop the build of the book, after all the trainings.
+    """
+    notebook = nbformat.read(executed, as_version=4)
+    for cell in notebook.cells:
+        said = [o for o in cell.get("outputs", []) if o.get("name") == "stderr"]
+        sys.stderr.write("".join(o["text"] for o in said))
+        if said:
+            cell["outputs"] = [o for o in cell["outputs"] if o not in said]
     nbformat.write(notebook, executed)
 
 

@@ -14,6 +14,7 @@ from shooting.fit import Checkpoint, FitConfig, FitResult, Task, fit
 from shooting.parametrizations import Parametrization
 
 PROFILES = ("quick", "paper")
+BASELINE = "baseline: "  # begins the name of a fact that is the error of a trivial predictor
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from shooting.data.deformed import deformed_sequences
 from shooting.data.rotating_mnist import ANGLES, SOURCES, split, to_bytes, trivial_errors
 from shooting.experiments.autoencoder import Autoencoder
-from shooting.experiments.base import Experiment, Outcome, check_profile
+from shooting.experiments.base import BASELINE, Experiment, Outcome, check_profile
 from shooting.experiments.models import build_model
 from shooting.experiments.variants import VARIANTS, TurningFlow
 from shooting.fields import UpDown
@@ -33,7 +33,6 @@ PROTOCOLS = ("paper", "released", "quick", "beyond")
 FULL = 500  # epochs
 DRAWN = 5  # test digits whose predicted sequences are kept
 PATHS = 30  # test digits whose latent paths are kept
-BASELINE = "baseline: "  # begins the name of a fact that is the error of a trivial predictor
 
 
 @dataclass(frozen=True)

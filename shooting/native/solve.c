@@ -471,7 +471,11 @@ static void transpose_rates(const Problem *P, Shape s, const real *y, const real
   for (len o = 0, at = 0; o < P->slots; at += P->slot_size[o++]) {
     mix(P, o, -1, s.K * s.Kp, pull_bar, 0, pair_bar);
     turn(s.K, s.K, pair_bar, s.Kp, both, s.Kp);
-    for (len i = 0; i < s.K * s.Kp; i += LANES) *(vec *)(both + i) += *(vec *)(pair_bar + i);
+    for (len i = 0; i < s.K; i++) { /* the extra columns stay 0: gradients of data lie beside them */
+      for (len j = 0; j < s.Kp; j += LANES)
+        *(vec *)(both + i * s.Kp + j) += *(vec *)(pair_bar + i * s.Kp + j);
+      for (len j = s.K; j < s.Kp; j++) both[i * s.Kp + j] = 0;
+    }
     product(P->slot_size[o], s.Kp, s.K, p + at * s.Kp, s.Kp, 1, both, s.Kp, p_bar + at * s.Kp,
             s.Kp, 1);
   }

