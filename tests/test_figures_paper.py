@@ -43,7 +43,7 @@ def test_tables_have_the_published_size():
 def test_gather_computes_only_under_the_profile_paper(monkeypatch):
     computed = []
     monkeypatch.setattr(records, "load", lambda *_: None)
-    monkeypatch.setattr(records, "compute", lambda _, config, fresh: computed.append(config))
+    monkeypatch.setattr(records, "compute", lambda _, config, wait: computed.append(config))
     assert records.gather("regression", "quick") == []
     assert not computed
     records.gather("regression", "paper")
