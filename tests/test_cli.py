@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import runpy
 import subprocess
 import sys
 import threading
@@ -88,6 +90,26 @@ def test_one_broken_config_does_not_stop_the_others(monkeypatch, capsys):
     assert "broken on purpose" in said.err
     assert "done 1 of 2" in said.out
     assert "1 ended by an error" in said.out
+
+
+@pytest.mark.parametrize("threads", [None, "2"])
+def test_numpy_has_one_thread_unless_told(monkeypatch, threads):
+    """Records do not say how many it had, and it reads the variable only when it is loaded."""
+    begun = []
+
+    def execve(program, command, environment):
+        begun.append((command[1:], environment["OMP_NUM_THREADS"]))
+        raise SystemExit
+
+    monkeypatch.setattr(os, "execve", execve)
+    monkeypatch.setattr(sys, "argv", ["shooting", "status", "--experiment", "toy"])
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if threads:
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    with pytest.raises(SystemExit), pytest.warns(RuntimeWarning, match="shooting.__main__"):
+        runpy.run_module("shooting", run_name="__main__")
+    again = [(["-m", "shooting", "status", "--experiment", "toy"], "1")]
+    assert begun == ([] if threads else again)
 
 
 def test_what_lacks_data_is_skipped_in_a_line(monkeypatch, capsys):
