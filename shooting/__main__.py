@@ -277,10 +277,9 @@ def _time_left(experiment: Experiment, states: list[tuple[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    if (
-        "OMP_NUM_THREADS" not in os.environ
-    ):  # numpy's linear algebra reads it when it is loaded, and
-        # another number of threads moves last bits, from which the rotating variants start elsewhere
+    if "OMP_NUM_THREADS" not in os.environ:
+        # numpy's linear algebra reads it when it is loaded, and another number of threads moves
+        # last bits, from which the variants of the rotating threes start elsewhere
         command = [sys.executable, "-m", "shooting", *sys.argv[1:]]
         os.execve(sys.executable, command, {**os.environ, "OMP_NUM_THREADS": "1"})
     sys.exit(main())
