@@ -65,8 +65,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--threads", type=int, default=1, help="of torch, in this process")
     one.set_defaults(command=figure)
 
-    one = commands.add_parser("data", help="fetch the test files of MNIST into $SHOOTING_DATA")
-    one.add_argument("folder", type=Path)
+    one = commands.add_parser("data", help="fetch the test files of MNIST")
+    one.add_argument("folder", type=Path, help="where to, e.g. what $SHOOTING_DATA names")
     one.add_argument("--threads", type=int, default=1, help="of torch, in this process")
     one.set_defaults(command=data)
     return top

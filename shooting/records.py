@@ -137,8 +137,11 @@ def load(experiment: str | Experiment, config: Any) -> Record | None:
     """
     name = experiment if isinstance(experiment, str) else experiment.name
     paths = [folder / name / f"{record_id(name, config)}.json" for folder in folders()]
-    found = [read(path, config) for path in paths if path.exists()]
-    return next((record for record in found if _counts(record)), found[0] if found else None)
+    found = (read(path, config) for path in paths if path.exists())  # no more than is needed
+    first = next(found, None)
+    if first is None or _counts(first):
+        return first
+    return next(filter(_counts, found), first)
 
 
 def _counts(record: Record) -> bool:

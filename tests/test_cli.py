@@ -78,13 +78,19 @@ def test_unknown_experiment_is_refused(capsys):
     assert "toy" in capsys.readouterr().err
 
 
-def test_one_broken_config_does_not_stop_the_others(monkeypatch, capsys):
+def stop_the_first(monkeypatch, error):
+    """The training of the first toy config ends by an error."""
+
     def train(config, checkpoint):
         if config.label == 0:
-            raise RuntimeError("broken on purpose")
+            raise error
         return TOY.train(config, checkpoint)
 
     monkeypatch.setitem(EXPERIMENTS, "toy", dataclasses.replace(TOY, train=train))
+
+
+def test_one_broken_config_does_not_stop_the_others(monkeypatch, capsys):
+    stop_the_first(monkeypatch, RuntimeError("broken on purpose"))
     assert main([*TOY_RUN, "--profile", "quick"]) == 1
     said = capsys.readouterr()
     assert "broken on purpose" in said.err
@@ -113,12 +119,7 @@ def test_numpy_has_one_thread_unless_told(monkeypatch, threads):
 
 
 def test_what_lacks_data_is_skipped_in_a_line(monkeypatch, capsys):
-    def train(config, checkpoint):
-        if config.label == 0:
-            raise MissingDataError("expected some digits, got none; look for them")
-        return TOY.train(config, checkpoint)
-
-    monkeypatch.setitem(EXPERIMENTS, "toy", dataclasses.replace(TOY, train=train))
+    stop_the_first(monkeypatch, MissingDataError("expected some digits, got none; look for them"))
     assert main([*TOY_RUN, "--profile", "quick"]) == 0
     said = capsys.readouterr()
     assert said.err == ""

@@ -278,6 +278,14 @@ def test_a_local_record_from_before_does_not_count(record, monkeypatch):
     assert rewritten(records.compute(TOY, CONFIG))
 
 
+def test_what_is_not_needed_is_not_read(committed):
+    """A damaged copy beside an intact committed record must not stop a page."""
+    local = records.folders()[1] / "toy" / committed[0].path.name
+    local.parent.mkdir(parents=True)
+    local.write_bytes(b"half")
+    assert records.load("toy", committed[0].config).path == committed[0].path
+
+
 def test_a_local_record_since_then_is_published_without_training(folders, monkeypatch):
     present(monkeypatch)
     local = records.compute(TOY, CONFIG)

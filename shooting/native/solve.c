@@ -310,8 +310,8 @@ typedef struct {
 } Shape;
 
 /* Whether the Gram matrix of a feature is kept for the way back. A narrow one is sooner made anew,
- * at w products per entry, than fetched from where the tapes of an ensemble lie: at about w = 24
- * the two take the same time. */
+ * at w products per entry, than fetched from where the tapes of an ensemble lie: timed by hand,
+ * the two take the same time somewhere between w = 16 and 32. */
 enum { NARROW = 16 };
 static int is_kept(const Problem *P, len f) { return P->slot_size[P->feature_slot[f]] > NARROW; }
 
@@ -471,7 +471,7 @@ static void transpose_rates(const Problem *P, Shape s, const real *y, const real
   for (len o = 0, at = 0; o < P->slots; at += P->slot_size[o++]) {
     mix(P, o, -1, s.K * s.Kp, pull_bar, 0, pair_bar);
     turn(s.K, s.K, pair_bar, s.Kp, both, s.Kp);
-    for (len i = 0; i < s.K; i++) { /* the extra columns stay 0: gradients of data lie beside them */
+    for (len i = 0; i < s.K; i++) { /* extra columns stay 0: data lie beside them */
       for (len j = 0; j < s.Kp; j += LANES)
         *(vec *)(both + i * s.Kp + j) += *(vec *)(pair_bar + i * s.Kp + j);
       for (len j = s.K; j < s.Kp; j++) both[i * s.Kp + j] = 0;

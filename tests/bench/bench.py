@@ -135,7 +135,7 @@ def threads(alpha: int) -> dict[str, Any]:
 
         return call
 
-    with mock.patch.dict(os.environ):  # put back as it was; at every step that would cost 0.1 ms
+    with mock.patch.dict(os.environ):  # put back as it was, but not within what is timed
         # long turns: a helper sleeps while one thread is timed, and wakes once in a training
         times = interleave({str(n): with_threads(n) for n in (1, 2)}, seconds=16, turn=0.5)
     return {"alpha": alpha, "runs": 20, "times": times}
