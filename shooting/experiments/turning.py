@@ -27,8 +27,10 @@ class Turning:
 
     Attributes:
         mean: Mean frame, ``(784,)``.
-        planes: Orthonormal pairs of images, ``(784, 2 m)``.
-        phases: Angle by which each plane turns from frame to frame, ``(m,)``, in radians.
+        planes: Orthonormal pairs of images, ``(784, 2 m)``; the mean digit of frame 1 lies on the
+            first of each pair.
+        phases: Angle by which each plane turns from frame to frame, ``(m,)``, in radians, from the
+            first image of the pair towards the second.
         start: Affine map from frame 0 to the coordinates in the planes, ``(785, 2 m)``.
     """
 
@@ -57,14 +59,28 @@ def fit_turning(frames: np.ndarray, planes: int, left_out: int, penalty: float =
     low = (rows - mean) @ main
     steps = [k for k in seen if k + 1 in seen]
     before, after = (np.concatenate([low[:, k + d] for k in steps]) for d in (0, 1))
-    left, _, right = np.linalg.svd(after.T @ before)  # the orthogonal matrix nearest to the steps
-    phases, turned = planes_of(left @ right)
-    target = low[:, 1] @ left @ right @ turned  # frame 1, turned back
+    rotation = nearest_rotation(after.T @ before)
+    phases, turned = oriented(*planes_of(rotation), low[:, 1].mean(0))
+    target = low[:, 1] @ rotation @ turned  # frame 1, turned back
     return Turning(mean, main @ turned, phases, _ridge(rows[:, 0], target, penalty))
 
 
+def nearest_rotation(moments: np.ndarray) -> np.ndarray:
+    """R of determinant 1 with the largest ``tr(R^T moments)``: the orthogonal Procrustes problem.
+
+    Without the determinant a pair of eigenvalues 1 and -1, which is no plane, can come along.
+    """
+    left, _, right = np.linalg.svd(moments)
+    left[:, -1] *= np.linalg.det(left @ right)  # 1 or -1, at the smallest singular value
+    return left @ right
+
+
 def planes_of(rotation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Planes of an orthogonal matrix of even size: angles ``(m,)`` and bases ``(2 m, 2 m)``."""
+    """Planes of a rotation of even size: angles ``(m,)`` and bases ``(2 m, 2 m)``, slowest first.
+
+    The basis within a plane, and with it the sign of the angle, is left to rounding: see
+    `oriented`.
+    """
     from scipy.linalg import schur  # an extra, as for the frames themselves
 
     t, q = schur(rotation, output="real")
@@ -79,6 +95,33 @@ def planes_of(rotation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     found += [(0.0, np.stack(pair, 1)) for pair in zip(single[::2], single[1::2], strict=True)]
     found.sort(key=lambda pair: abs(pair[0]))
     return np.array([p for p, _ in found]), np.concatenate([b for _, b in found], axis=1)
+
+
+def oriented(
+    phases: np.ndarray, bases: np.ndarray, digit: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same planes, each with the basis that a digit gives it, and angles of 0 or more.
+
+    A rotation determines its planes but no basis within them; taken from the Schur form, that
+    basis would differ between processors, and training with Adam from it too.
+
+    Args:
+        phases: Angles, ``(m,)``.
+        bases: Of the planes, ``(2 m, 2 m)``.
+        digit: Coordinates ``(2 m,)`` of what lies on the first axis of each plane.
+    """
+    one, two = bases[:, 0::2], bases[:, 1::2]
+    along, across = digit @ one, digit @ two
+    length = np.hypot(along, across)
+    if not length.all():
+        raise ValueError(
+            f"expected a digit with a part in each plane, got none in {np.sum(length == 0)} of "
+            f"{len(length)}; fit fewer planes"
+        )
+    along, across = along / length, across / length
+    turn = np.where(phases < 0, -1.0, 1.0)
+    pairs = np.stack([along * one + across * two, turn * (along * two - across * one)], axis=-1)
+    return np.abs(phases), pairs.reshape(bases.shape)
 
 
 def _ridge(x: np.ndarray, y: np.ndarray, penalty: float) -> np.ndarray:
