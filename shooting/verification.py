@@ -18,7 +18,7 @@ import numpy as np
 
 from shooting import fingerprints, records
 from shooting.checkpoints import StateDict
-from shooting.errors import MissingDataError
+from shooting.errors import MissingDataError, NonFiniteError
 from shooting.experiments import EXPERIMENTS, PROFILES, Experiment
 from shooting.experiments.base import BASELINE
 from shooting.fit import EARLY_STEPS
@@ -152,12 +152,15 @@ def check(record: Record, *, whole: bool = True) -> Verdict:
         whole: Train to the end, or only the first 50 steps.
 
     Returns:
-        The verdict; ``skipped`` if the data are not on this machine, ``differs`` without training
-        if they are not the data of the record.
+        The verdict; ``skipped`` if the data are not on this machine, or if only the first steps may
+        be trained and the record has none, since all its runs stopped; ``differs`` without training
+        if the data are not those of the record.
     """
     experiment = EXPERIMENTS[record.experiment]
     if others := fingerprints.differences(record.config, fingerprints.committed()):
         return _judge(record, others)
+    if not whole and not len(record.early):
+        return Verdict(record, "skipped", ("all its runs stopped: no losses, no time to train it",))
     try:
         if not whole:
             return _judge(record, _compare_early(record, _first_steps(experiment, record)))
@@ -165,6 +168,8 @@ def check(record: Record, *, whole: bool = True) -> Verdict:
             again = records.recompute(experiment, record.config, Path(folder))
     except MissingDataError as error:
         return Verdict(record, "skipped", (str(error),))
+    except NonFiniteError as error:  # among the first steps; a whole training records it
+        return _judge(record, [f"recorded {len(record.failed)} runs with losses, now: {error}"])
     same = not any(_compare_exactly(record, again))
     return _judge(record, compare(record, again), same=same)
 

@@ -9,7 +9,7 @@ import pytest
 from toy import TOY, ToyConfig
 
 from shooting import records, verification
-from shooting.errors import MissingDataError
+from shooting.errors import MissingDataError, NonFiniteError
 from shooting.experiments import EXPERIMENTS
 from shooting.verification import check, committed, compare, sample, verify, widened
 
@@ -161,6 +161,18 @@ def test_long_records_are_checked_over_their_first_steps(record, monkeypatch):
     slow = changed(record, provenance={"wall_seconds": 3600.0})
     (verdict,) = verify([slow], minutes=1.0)
     assert verdict.outcome == "agrees"
+
+
+def test_first_steps_in_which_all_runs_stop_are_a_difference_unless_recorded(record, monkeypatch):
+    def train(config, checkpoint):
+        raise NonFiniteError("NaN in every run", [3] * len(record.failed))
+
+    monkeypatch.setitem(EXPERIMENTS, "toy", dataclasses.replace(TOY, train=train))
+    verdict = check(record, whole=False)
+    assert verdict.outcome == "differs"
+    assert "NaN in every run" in verdict.details[0]
+    stopped = changed(record, early=record.early[:0])
+    assert check(stopped, whole=False).outcome == "skipped"
 
 
 def test_missing_data_are_skipped_with_the_reason(record, monkeypatch):
