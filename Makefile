@@ -48,7 +48,10 @@ export PYDEVD_DISABLE_FILE_VALIDATION := 1
 export GIT_OPTIONAL_LOCKS := 0
 # Bytecode is kept, and written for what is imported only: pip would compile all of torch first
 unexport PYTHONDONTWRITEBYTECODE
+# Settings and caches of the user's own change no page; fonts are listed once, before the pages
 export IPYTHONDIR := $(CURDIR)/_build/ipython
+export MPLCONFIGDIR := $(CURDIR)/_build/matplotlib
+FONTS := _build/matplotlib/.listed
 # Where `make data` puts files that no package ships
 export SHOOTING_DATA ?= $(CURDIR)/data
 export SHOOTING_FIGDIR := $(CURDIR)/_build/figures/$(PROFILE)
@@ -82,8 +85,9 @@ help: ## this list (the default)
 book: $(SITE)/.done ## execute the notebooks (profile quick) and build the book
 	@echo "The book is ready: open $(SITE)/index.html"
 
-paper: ## the book at the paper's scale, or one page of it: EXPERIMENT=… (hours to days; FRESH=1: all anew; FRESH=2026-11-26: since then)
+paper: $(STAMP) ## the book at the paper's scale, or one page of it: EXPERIMENT=… (hours to days; FRESH=1: all anew; FRESH=2026-11-26: since then)
 	$(if $(EXPERIMENT),$(if $(PAGE),,$(error no page computes '$(EXPERIMENT)': try make paper EXPERIMENT=circles)))
+	@$(if $(FRESH),"$(PY)" -m shooting status --experiment circles > /dev/null) # refuses what is no moment
 	@$(if $(FRESH),rm -f $(or $(PAGE),_build/runs/paper/*.ipynb))
 	@$(MAKE) $(or $(PAGE),book) PROFILE=paper $(if $(FRESH),FRESH="$(FRESH)")
 
@@ -99,7 +103,7 @@ lab: $(STAMP) ## work on the notebooks in JupyterLab
 
 ##@ Check
 .PHONY: test lint bench
-test: $(TEST_SITE)/.done lint ## lint, tests, notebooks compared with a fresh run, book, browser
+test: $(TEST_SITE)/.done lint | $(FONTS) ## lint, tests, notebooks compared with a fresh run, book, browser
 	@$(COMMITTED_ONLY) SHOOTING_SITE="$(CURDIR)/$(TEST_SITE)" SHOOTING_FIGDIR="$(CURDIR)/_build/figures/test" \
 	  "$(PY)" -m pytest -q $(TESTS) -n $(JOBS) --dist loadfile \
 	  --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg $(PYTEST_FLAGS)
@@ -128,7 +132,7 @@ reference: $(EXECUTED) ## execute and store the outputs in notebooks/ as the ref
 
 FIGURES := fig2 fig3 fig6 fig7 fig8 fig9 fig10 fig11 tab1 tab2
 .PHONY: $(FIGURES)
-$(FIGURES): $(STAMP) # make fig2 … tab2: one figure or table of the paper, from records, in seconds
+$(FIGURES): $(STAMP) | $(FONTS) # make fig2 … tab2: one figure or table of the paper, from records, in seconds
 	@"$(PY)" -m shooting figure $@
 
 runs: $(STAMP) ## train at the paper's scale: EXPERIMENT=regression (ONLY=…, FRESH=1, PROFILE=quick)
@@ -176,7 +180,12 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch "$@"
 endif
 
-$(RUNS)/%.ipynb: notebooks/%.ipynb $(PACKAGE) $(RECORDS) book/_tools/run_notebook.py $(STAMP)
+# Where there are many fonts, Matplotlib says so on the error channel of the page that meets them first.
+$(FONTS): | $(STAMP)
+	@mkdir -p $(@D) && "$(PY)" -c 'import logging; logging.disable(); import matplotlib.font_manager'
+	@touch $@
+
+$(RUNS)/%.ipynb: notebooks/%.ipynb $(PACKAGE) $(RECORDS) book/_tools/run_notebook.py $(STAMP) | $(FONTS)
 	@$(COMMITTED_ONLY) "$(PY)" book/_tools/run_notebook.py $< $@ $(PARAMETERS)
 
 # At the paper's scale, pages that sum up records wait for the pages that compute them.

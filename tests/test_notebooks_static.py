@@ -205,6 +205,24 @@ def test_make_passes_on_the_moment_since_which_records_count(asked, told):
     assert re.fullmatch(told, found.strip())
 
 
+def test_make_paper_refuses_what_is_no_moment_before_it_removes_pages():
+    command = ["make", "-n", "paper", "VENV=", "PYTHON=python", "EXPERIMENT=spiral", "FRESH=26.11"]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    asked, removed = told.index("-m shooting status"), told.index("rm -f _build/runs/paper/11_")
+    assert asked < removed
+
+
+def test_make_lists_fonts_before_it_executes_pages():
+    """Matplotlib would say on some page that it is at it; and no cache of the user's is read."""
+    page = f"_build/runs/quick/{NOTEBOOKS[0].name}"
+    command = ["make", "-n", "-B", "VENV=", "PYTHON=python", page]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert told.index("import matplotlib.font_manager") < told.index("run_notebook.py")
+    asked = ["make", "VENV=", "--eval=told: ; @echo $$MPLCONFIGDIR", "told"]
+    found = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert Path(found.strip()) == ROOT / "_build" / "matplotlib"
+
+
 def test_control_sound_notebook_passes():
     sound = sample("assert 1 + 1 == 2\n1 + 1", "2")
     assert parameters(sound) == {"profile": "quick"}
