@@ -95,11 +95,11 @@ def _newton_move(field: Field, q: Tensor, p: Tensor, r: Tensor, h: float) -> Ten
     return move.reshape(p.shape)
 
 
-def contraction(field: Field, q: Tensor, r: Tensor, h: float) -> float:
-    """Spectral radius of the fixed-point map r -> p - h (d_x f(q, theta(q, r)))^T r at r.
+def multipliers(field: Field, q: Tensor, r: Tensor, h: float) -> Tensor:
+    """Eigenvalues of the derivative of the map r -> p - h (d_x f(q, theta(q, r)))^T r at r.
 
-    Below 1 the map contracts near r; where it reaches 1 the layer's equation may turn over, and
-    p_k no longer decides which p_{k+1} is meant.
+    Where a real one passes +1 the derivative of the layer's equation is singular and its branch
+    turns: p_k no longer tells which p_{k+1} is meant. One beyond -1 stops the iteration only.
 
     Args:
         field: The vector field.
@@ -108,7 +108,7 @@ def contraction(field: Field, q: Tensor, r: Tensor, h: float) -> float:
         h: Step of the network.
 
     Returns:
-        The largest absolute eigenvalue.
+        Complex numbers ``(K S,)``.
     """
 
     def equation(u: Tensor) -> Tensor:
@@ -116,7 +116,23 @@ def contraction(field: Field, q: Tensor, r: Tensor, h: float) -> float:
         return layer_equation(field, q, torch.zeros_like(r_now), r_now, h).flatten(-2)
 
     _, slope = batched_jacobian(equation, r.flatten())
-    return float(torch.linalg.eigvals(slope - torch.eye(len(slope)).to(slope)).abs().max())
+    return torch.linalg.eigvals(torch.eye(len(slope)).to(slope) - slope)
+
+
+def contraction(field: Field, q: Tensor, r: Tensor, h: float) -> float:
+    """Largest absolute value of the `multipliers`; below 1 iterating contracts near r."""
+    return float(multipliers(field, q, r, h).abs().max())
+
+
+def largest_real(values: Tensor, *, tolerance: float = 1e-9) -> float:
+    """The largest of the real ones among eigenvalues, -inf if all are complex.
+
+    Args:
+        values: Complex numbers ``(m,)``.
+        tolerance: Imaginary parts up to this count as rounding.
+    """
+    real = values.real[values.imag.abs() <= tolerance]
+    return float(real.max()) if len(real) else -math.inf
 
 
 def discrete_shoot(

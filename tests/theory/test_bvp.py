@@ -27,6 +27,18 @@ def solution(problem):
     return found
 
 
+def test_a_shot_that_misses_may_have_critical_weights():
+    """Costates that the features do not see push nothing; for y = x standing still is optimal."""
+    x = torch.tensor([[-1.0], [0.0], [1.0]], dtype=torch.float64)
+    still = Problem(Affine(1, sigma="tanh"), x, x, weight=5.0)
+    unseen = torch.tensor([[1.0], [-2.0], [1.0]], dtype=torch.float64)
+    for p in (torch.zeros_like(unseen), unseen):  # two costates, one network: all weights zero
+        assert float((bvp.exponential(still, p) - x).abs().max()) < 1e-14  # rounding of tanh
+        assert torch.allclose(bvp.end_condition(still, p), p, atol=1e-14, rtol=0)
+    seen = torch.tensor([[1.0], [-2.0], [0.0]], dtype=torch.float64)
+    assert float((bvp.exponential(still, seen) - x).abs().max()) > 0.1  # control
+
+
 def test_newton_converges_quadratically(solution):
     r = solution.residuals
     assert r[-2] < 10 * r[-3] ** 1.5  # far below a linear rate
