@@ -49,10 +49,12 @@ def parser() -> argparse.ArgumentParser:
 
     one = commands.add_parser("verify", help="train committed records again and compare")
     one.add_argument("--experiment", choices=sorted(EXPERIMENTS))
-    one.add_argument("--sample", default="", metavar="all|NUMBER", help="default: five minutes")
+    one.add_argument(
+        "--sample", default="", type=_sample, metavar="all|NUMBER", help="default: five minutes"
+    )
     one.add_argument("--seed", type=int, help="of the draw (default: by the clock)")
     one.add_argument("--records", type=Path, help="folder (default: the committed records)")
-    one.add_argument("--threads", type=int, default=1, help="of torch, in this process")
+    _add_threads(one)
     one.set_defaults(command=verify)
 
     one = commands.add_parser("status", help="what is done, running, failed, missing, stale")
@@ -62,12 +64,12 @@ def parser() -> argparse.ArgumentParser:
 
     one = commands.add_parser("figure", help="redraw figures or tables of the paper from records")
     one.add_argument("names", nargs="+", choices=sorted([*paper.FIGURES, *paper.TABLES]))
-    one.add_argument("--threads", type=int, default=1, help="of torch, in this process")
+    _add_threads(one)
     one.set_defaults(command=figure)
 
     one = commands.add_parser("data", help="fetch the test files of MNIST")
     one.add_argument("folder", type=Path, help="where to, e.g. what $SHOOTING_DATA names")
-    one.add_argument("--threads", type=int, default=1, help="of torch, in this process")
+    _add_threads(one)
     one.set_defaults(command=data)
     return top
 
@@ -75,25 +77,49 @@ def parser() -> argparse.ArgumentParser:
 def _select(command: argparse.ArgumentParser, *, required: bool) -> None:
     command.add_argument("--experiment", choices=sorted(EXPERIMENTS), required=required)
     command.add_argument("--profile", choices=PROFILES, help="default: paper")
-    command.add_argument("--only", default="", metavar="NAME=VALUE,…", help="settings to match")
+    command.add_argument(
+        "--only", type=_pairs, default={}, metavar="NAME=VALUE,…", help="settings to match"
+    )
     command.add_argument("--ids", default="", metavar="ID,…", help="record ids")
-    command.add_argument("--threads", type=int, default=1, help="of torch, in this process")
+    _add_threads(command)
+
+
+def _add_threads(command: argparse.ArgumentParser) -> None:
+    help_ = "of torch, in this process"
+    command.add_argument("--threads", type=_at_least_one, default=1, help=help_)
+
+
+def _at_least_one(word: str) -> int:
+    if not word.isdecimal() or int(word) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {word!r}")
+    return int(word)
+
+
+def _sample(word: str) -> str:
+    return word if word in ("", "all") else str(_at_least_one(word))
+
+
+def _pairs(word: str) -> dict[str, str]:
+    parts = [part for part in word.split(",") if part]
+    if wrong := [part for part in parts if "=" not in part]:
+        raise argparse.ArgumentTypeError(
+            f"expected NAME=VALUE, got {wrong[0]!r}; a list, as of seeds, cannot be matched: "
+            "python -m shooting status --list shows ids"
+        )
+    return dict(part.split("=", 1) for part in parts)
 
 
 def selected(experiment: Experiment, options: argparse.Namespace) -> list[Any]:
-    """The configs that the options select: ids are looked up in every grid.
+    """The configs of an experiment that the options select.
 
     Raises:
         SystemExit: If a name or an id is unknown.
     """
-    ids = set(filter(None, options.ids.split(",")))
-    profiles = [options.profile] if options.profile else PROFILES if ids else ["paper"]
-    grid = [config for profile in profiles for config in experiment.grid(profile)]
-    wanted = dict(part.split("=", 1) for part in options.only.split(",") if part)
-    chosen = [c for c in grid if _matches(as_dict(c), wanted)]
-    if ids:
-        chosen = [c for c in chosen if record_id(experiment.name, c) in ids]
-        ids -= {record_id(experiment.name, c) for c in chosen}
+    chosen = matching(experiment, options)
+    settings = set(as_dict(experiment.grid("paper")[0]))
+    if unknown := sorted(set(options.only) - settings):
+        sys.exit(f"expected settings among {sorted(settings)}, got {unknown}")
+    ids = _ids(options) - {record_id(experiment.name, c) for c in chosen}
     if ids or not chosen:
         sys.exit(
             f"expected configs of {experiment.name}, found none for {sorted(ids) or options.only}"
@@ -102,10 +128,17 @@ def selected(experiment: Experiment, options: argparse.Namespace) -> list[Any]:
     return chosen
 
 
-def _matches(settings: dict[str, Any], wanted: dict[str, str]) -> bool:
-    if unknown := sorted(set(wanted) - set(settings)):
-        sys.exit(f"expected settings among {sorted(settings)}, got {unknown}")
-    return all(str(settings[name]) == value for name, value in wanted.items())
+def matching(experiment: Experiment, options: argparse.Namespace) -> list[Any]:
+    """The configs of an experiment that fit the options, maybe none; ids may be of every grid."""
+    ids, wanted = _ids(options), set(options.only.items())
+    profiles = [options.profile] if options.profile else PROFILES if ids else ["paper"]
+    grid = [config for profile in profiles for config in experiment.grid(profile)]
+    fit = [c for c in grid if wanted <= {(k, str(v)) for k, v in as_dict(c).items()}]
+    return [c for c in fit if not ids or record_id(experiment.name, c) in ids]
+
+
+def _ids(options: argparse.Namespace) -> set[str]:
+    return set(filter(None, options.ids.split(",")))
 
 
 # --- run -----------------------------------------------------------------------------------
@@ -223,10 +256,10 @@ def verify(options: argparse.Namespace) -> int:
 
 
 def status(options: argparse.Namespace) -> int:
-    """Print the state of each experiment's grid."""
-    for name in [options.experiment] if options.experiment else sorted(EXPERIMENTS):
+    """Print the state of each experiment's grid, or of what the options select in some of them."""
+    for name, configs in _selected_anywhere(options).items():
         experiment = EXPERIMENTS[name]
-        states = [(records.state_of(experiment, c), c) for c in selected(experiment, options)]
+        states = [(records.state_of(experiment, c), c) for c in configs]
         if options.list:
             for state, config in states:
                 print(f"{state:8} {record_id(name, config)} {changed(config)}")
@@ -237,6 +270,20 @@ def status(options: argparse.Namespace) -> int:
         for path in records.stale(experiment):
             print(f"  stale: {path.name}")
     return 0
+
+
+def _selected_anywhere(options: argparse.Namespace) -> dict[str, list[Any]]:
+    """Configs by experiment: of the one that is named, else of all that have any."""
+    if options.experiment:
+        return {options.experiment: selected(EXPERIMENTS[options.experiment], options)}
+    found = {name: matching(known, options) for name, known in sorted(EXPERIMENTS.items())}
+    ids = _ids(options) - {record_id(n, c) for n, configs in found.items() for c in configs}
+    if ids or not any(found.values()):
+        sys.exit(
+            f"expected configs of some experiment, found none for {sorted(ids) or options.only}; "
+            "python -m shooting status --list shows the ids"
+        )
+    return {name: configs for name, configs in found.items() if configs}
 
 
 def figure(options: argparse.Namespace) -> int:

@@ -247,7 +247,8 @@ class Shooting:
         """Transposed derivative of `rates`, applied to k_bar."""
         m, n = self.merged, self.particles
         w, kernels, pulls = tape[0], tape[1 : 1 + len(m.slots)], tape[1 + len(m.slots) :]
-        y, p, a, c = w[:, :-n], w[:, -n:], k_bar[:, :-n], k_bar[:, -n:]
+        last = w.shape[1] - n  # where p begins; -n would not do for n = 0
+        y, p, a, c = w[:, :last], w[:, last:], k_bar[:, :last], k_bar[:, last:]
         phi = _features(m, y)
         kernel_bars = [_outer(p[..., s], a[..., s]) for s in m.slots]
         p_bar = [torch.bmm(k, a[..., s]) for k, s in zip(kernels, m.slots, strict=True)]
@@ -258,7 +259,7 @@ class Shooting:
             pull_bars.append(self._pull_back(j, y, c, f, pull, gram_bar, w_bar))
         for o, s in enumerate(m.slots):
             pair_bar = _mix(m.gain[o], pull_bars)
-            w_bar[:, -n:, s] = torch.baddbmm(p_bar[o], pair_bar + pair_bar.mT, p[..., s])
+            w_bar[:, last:, s] = torch.baddbmm(p_bar[o], pair_bar + pair_bar.mT, p[..., s])
         return w_bar
 
     def _pull_back(
@@ -289,7 +290,7 @@ def kernel_rates(m: Merged, w: Tensor, n: int) -> tuple[Tensor, Tape]:
     Returns:
         The slope of w, and w with the matrices that the transpose needs again.
     """
-    y, p = w[:, :-n], w[:, -n:]
+    y, p = w.split([w.shape[1] - n, n], dim=1)
     phi = _features(m, y)
     grams = [_outer(f[:, :n], f) for f in phi]
     kernels = [_mix(c, grams, b) for c, b in zip(m.gain, m.bias, strict=True)]

@@ -79,16 +79,27 @@ class FileCheckpoint:
         except CorruptFileError as error:
             set_aside(self.path, str(error))
             return None
-        if about["owner"] != self.owner:
-            logger.warning("%s belongs to other code: training starts afresh", self.path)
+        if against := self._against(about):
+            logger.warning("%s %s: training starts afresh", self.path, against)
             return None
-        begun = datetime.fromisoformat(about["begun"])
-        if self.since is not None and begun < self.since:
-            logger.warning("%s is older than FRESH: training starts afresh", self.path)
-            return None
-        self.begun = begun
+        self.begun = datetime.fromisoformat(about["begun"])
         self.earlier, self.resumed = float(about["elapsed"]), int(about["resumed"]) + 1
         return tensors
+
+    def usable(self) -> bool:
+        """Whether there is a state from which `load` would go on."""
+        try:
+            return not self._against(read_checkpoint(self.path)[1])
+        except (FileNotFoundError, CorruptFileError):
+            return False
+
+    def _against(self, about: dict[str, str]) -> str:
+        """Why a state must not be gone on from; empty if it may."""
+        if about["owner"] != self.owner:
+            return "belongs to other code"
+        if self.since is not None and datetime.fromisoformat(about["begun"]) < self.since:
+            return "is older than FRESH"
+        return ""
 
     def discard(self) -> None:
         """Forget the state."""

@@ -152,6 +152,7 @@ def fit(
         Histories and failures; the model is trained in place.
 
     Raises:
+        ValueError: If a parameter lacks the run axis, or the loss is not one number per run.
         NonFiniteError: If no run is left.
     """
     now = _begin(model, config)
@@ -191,6 +192,11 @@ def _begin(model: Any, config: FitConfig) -> _Progress:
 def _train_step(model: Any, task: Task, batch: Any, now: _Progress) -> Tensor:
     now.adam.zero_grad()
     loss = task.loss(model, batch)
+    if loss.shape != now.failed.shape:
+        raise ValueError(
+            f"expected a loss of shape {tuple(now.failed.shape)}, one number for each run, got "
+            f"{tuple(loss.shape)}; take the mean over everything but the runs"
+        )
     loss.sum().backward()
     alive = now.failed < 0
     fine = torch.isfinite(loss.detach()) & now.adam.finite()

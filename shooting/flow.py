@@ -17,6 +17,7 @@ from torch import Tensor
 from torchdiffeq import odeint
 
 from shooting import adjoint, native
+from shooting.errors import require_shape
 from shooting.fields import Control, Field, flops
 from shooting.routes import ROUTES, choose
 from shooting.solvers import TABLEAUS, Grid, RightHandSide, State, Tableau, make_grid, runge_kutta
@@ -24,6 +25,7 @@ from shooting.solvers import TABLEAUS, Grid, RightHandSide, State, Tableau, make
 Times = Tensor | Sequence[float]
 FORMS = ("auto", "theta", "kernel")
 ENGINES = {"adjoint": adjoint, "native": native}
+_NO_RUNS = torch.Size()
 
 
 @dataclass(frozen=True)
@@ -114,8 +116,17 @@ def shoot(
 
     Returns:
         States at the requested times.
+
+    Raises:
+        ValueError: If shapes do not fit the field or each other, or the route does not apply.
     """
     solver = solver or Solver()
+    q, p, z = _checked(field, q=q, p=p, z=z)
+    if q.shape[-2] != p.shape[-2]:
+        raise ValueError(
+            f"expected a costate for each of {q.shape[-2]} particles, got {p.shape[-2]}; draw q "
+            "and p with as many rows"
+        )
     grid = make_grid(times, step=solver.step)
     route = solver.active_route(field, q, p, z)
     if route in ENGINES:
@@ -141,9 +152,13 @@ def carry(
 
     Returns:
         Data states ``(*runs, times, n, S)``.
+
+    Raises:
+        ValueError: If shapes do not fit the field or each other, or the route does not apply.
     """
     solver = solver or Solver()
-    blocks = next(iter(theta.values())).shape[-3]
+    blocks, runs = _check_control(field, theta)
+    z = _checked(field, runs=runs, z=z)[0]
     grid = make_grid(times, step=solver.step, blocks=blocks)
     route = solver.active_route(field, z, *theta.values(), verb="carry")
     if route in ENGINES:
@@ -160,6 +175,43 @@ def carry(
         kept += [s for s, keep in zip(found[1:], wanted, strict=True) if keep]
         z = found[-1][0]
     return _stack(kept)[0]
+
+
+def _checked(field: Field, *, runs: torch.Size = _NO_RUNS, **states: Tensor) -> list[Tensor]:
+    """States of the field's size, all with the same run axes; C would read past what is shorter."""
+    for name, value in states.items():
+        advice = "pack all slots into one axis, as field.pack does"
+        require_shape(value, (None, field.size), f"states {name}", advice)
+    leads = {name: value.shape[:-2] for name, value in states.items()}
+    try:
+        runs = torch.broadcast_shapes(runs, *leads.values())
+    except RuntimeError:
+        given = ", ".join(f"{tuple(lead)} of {name}" for name, lead in leads.items())
+        raise ValueError(
+            f"expected run axes that agree{f' with {tuple(runs)} of theta' if runs else ''}, got "
+            f"{given}; lead with one axis for all"
+        ) from None
+    return [value.expand(*runs, -1, -1) for value in states.values()]
+
+
+def _check_control(field: Field, theta: Control) -> tuple[int, torch.Size]:
+    """Number of blocks and run axes of a control."""
+    if set(theta) != set(field.shapes):
+        raise ValueError(
+            f"expected controls {sorted(field.shapes)}, got {sorted(theta)}; field.shapes lists "
+            "them"
+        )
+    for name, shape in field.shapes.items():
+        advice = "lead with one axis for the blocks, if only of length 1"
+        require_shape(theta[name], (None, *shape), f"control {name}", advice)
+    leads = {value.shape[:-2] for value in theta.values()}
+    if len(leads) > 1:
+        raise ValueError(
+            f"expected the same runs and blocks in all controls, got {sorted(map(tuple, leads))}; "
+            "stack them alike"
+        )
+    (*runs, blocks) = leads.pop()
+    return blocks, torch.Size(runs)
 
 
 def _shooting_rhs(field: Field, form: str) -> RightHandSide:
@@ -191,8 +243,7 @@ def _piece(grid: Grid, first: int, last: int) -> tuple[Grid, list[bool]]:
 def _shoot_at_once(
     engines: ModuleType, field: Field, q: Tensor, p: Tensor, z: Tensor, grid: Grid, how: Tableau
 ) -> Path:
-    runs = torch.broadcast_shapes(q.shape[:-2], p.shape[:-2], z.shape[:-2])
-    w = torch.cat([t.expand(*runs, -1, -1) for t in (q, z, p)], dim=-2)
+    runs, w = q.shape[:-2], torch.cat([q, z, p], dim=-2)
     path = adjoint.run(engines.Shooting(field, q.shape[-2], grid, how), _one_axis(w, 2))
     path, k, n = path.reshape(*runs, *path.shape[1:]), q.shape[-2], z.shape[-2]
     # slices, not a split: what nobody differentiates then costs nothing on the way back

@@ -53,7 +53,11 @@ def autodiff_system(energy: HamiltonianFn) -> System:
         with torch.enable_grad():
             q = q if q.requires_grad else q.detach().requires_grad_()
             p = p if p.requires_grad else p.detach().requires_grad_()
-            dq, dp = torch.autograd.grad(energy(q, p).sum(), (q, p), create_graph=outer)
+            value = energy(q, p).sum()
+            # zeros where H does not depend on q or p at all
+            dq, dp = torch.autograd.grad(
+                value, (q, p), create_graph=outer, allow_unused=True, materialize_grads=True
+            )
         return dp, -dq
 
     return system

@@ -28,6 +28,9 @@ class Adam:
         betas: Decay of the first and second moment.
         eps: Added to the root of the second moment.
         weight_decay: Factor of the squared-norm penalty's gradient (coupled, as in torch's Adam).
+
+    Raises:
+        ValueError: If a parameter lacks the run axes.
     """
 
     def __init__(
@@ -41,6 +44,12 @@ class Adam:
         weight_decay: float = 0.0,
     ) -> None:
         self.parameters = dict(parameters)
+        for name, w in self.parameters.items():
+            if tuple(w.shape[: len(runs)]) != runs:
+                raise ValueError(
+                    f"expected parameter {name} to lead with the run axes {runs}, got "
+                    f"{tuple(w.shape)}; give each run its own, as for a read-out (runs, out, in)"
+                )
         self.runs, self.betas, self.eps, self.weight_decay = runs, betas, eps, weight_decay
         first = next(iter(self.parameters.values()))
         self.lr = torch.full(runs, learning_rate, dtype=first.dtype, device=first.device)

@@ -216,6 +216,11 @@ class Parametrization(nn.Module):
     def _check_data(self, x: Tensor) -> Tensor:
         d = self.field.slots[self.data_slot]
         require_shape(x, (None, d), "data x", f"pass (n, {d}), or (runs, n, {d}) for an ensemble")
+        if x.dtype != self.flat.dtype:
+            raise ValueError(
+                f"expected data x of the model's {self.flat.dtype}, got {x.dtype}; convert one of "
+                "them, as in x.float() or model.double()"
+            )
         require_finite(x, "data x")
         lead = () if self.seeds is None else (self.runs,)
         if x.dim() > 2 + len(lead) or (x.dim() == 3 and x.shape[:-2] != lead):
@@ -274,9 +279,11 @@ class DynamicParticles(Parametrization):
             d, drawn = field.slots[self.data_slot], {}
             for name, width in (("x", d), ("v", field.size - d), ("p", field.size)):
                 drawn[name] = getattr(how, name)(g, (particles, width))
-                require_shape(
-                    drawn[name], (particles, width), f"initial {name}", "return the shape asked for"
-                )
+                if tuple(drawn[name].shape) != (particles, width):
+                    raise ValueError(
+                        f"expected initial {name} of shape {(particles, width)}, got "
+                        f"{tuple(drawn[name].shape)}; return the shape asked for"
+                    )
             return drawn
 
         self._initialise(draw)

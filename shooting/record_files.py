@@ -75,9 +75,14 @@ def _write_pair(path: Path, document: Document, packed: bytes) -> None:
 
 
 def publish(source: Path, target: Path) -> None:
-    """Copy a record to another folder, checked on the way."""
-    document = read_document(source)
-    _write_pair(target, document, source.with_suffix(".npz").read_bytes())
+    """Copy a record to another folder, checked on the way.
+
+    Raises:
+        CorruptFileError: If either file is not what was written; nothing is copied then.
+    """
+    document, arrays = read_document(source), source.with_suffix(".npz")
+    read_arrays(arrays, document["arrays"])
+    _write_pair(target, document, arrays.read_bytes())
 
 
 def pack(arrays: dict[str, np.ndarray]) -> bytes:

@@ -53,6 +53,8 @@ UNMEASURED = -2  # "failed step" of a run that trained, but whose final numbers 
 class Record:
     """One ensemble, trained.
 
+    Where every run failed, `arrays` is empty, and each metric that is asked for is NaN.
+
     Attributes:
         experiment: Name of the experiment.
         id: Hash of experiment, config and `NUMERICS`.
@@ -87,6 +89,36 @@ class Record:
     def command(self) -> str:
         """The command that makes this record."""
         return f"python -m shooting run --experiment {self.experiment} --ids {self.id}"
+
+
+class Unmeasured(dict[str, Any]):
+    """Metrics of runs that have none, because all of them failed: NaN, whatever is asked for.
+
+    Args:
+        runs: How many.
+    """
+
+    def __init__(self, runs: int) -> None:
+        super().__init__()
+        self.runs = runs
+
+    def __missing__(self, name: str) -> np.ndarray:
+        return np.full(self.runs, np.nan)
+
+
+def pooled(found: Sequence[Record]) -> dict[str, Any]:
+    """Metrics of several ensembles of one setting, run after run; NaN where a run failed.
+
+    Args:
+        found: The records.
+
+    Returns:
+        Numbers by name, as many as there are runs.
+    """
+    names = dict.fromkeys(name for r in found for name in r.metrics)
+    if not names:
+        return Unmeasured(sum(len(r.failed_at) for r in found))
+    return {name: [float(x) for r in found for x in r.metrics[name]] for name in names}
 
 
 # --- reading -------------------------------------------------------------------------------
@@ -130,18 +162,32 @@ def load(experiment: str | Experiment, config: Any) -> Record | None:
         config: Its config.
 
     Returns:
-        The record, checked; None if nothing was recorded.
+        The record, checked; None if nothing was recorded, or another process is just writing it.
 
     Raises:
         CorruptFileError: If the files are not what was written.
     """
     name = experiment if isinstance(experiment, str) else experiment.name
     paths = [folder / name / f"{record_id(name, config)}.json" for folder in folders()]
-    found = (read(path, config) for path in paths if path.exists())  # no more than is needed
+    found = filter(None, (_read_if_there(path, config) for path in paths))  # as many as needed
     first = next(found, None)
     if first is None or _counts(first):
         return first
     return next(filter(_counts, found), first)
+
+
+def _read_if_there(path: Path, config: Any) -> Record | None:
+    """None without a record; looks twice, since another process may just put a new one there."""
+    try:
+        return read(path, config)
+    except FileNotFoundError:
+        return None
+    except CorruptFileError:
+        pass
+    try:
+        return read(path, config)
+    except FileNotFoundError:
+        return None
 
 
 def _counts(record: Record) -> bool:
@@ -209,7 +255,7 @@ def read(path: Path, config: Any) -> Record:
         experiment=name,
         id=document["id"],
         config=config,
-        metrics={k: _floats(v) for k, v in document["metrics"].items()},
+        metrics=_metrics(document),
         arrays=read_arrays(path.with_suffix(".npz"), document["arrays"]),
         early=_floats(document["early"]),
         facts=document["facts"],
@@ -217,6 +263,11 @@ def read(path: Path, config: Any) -> Record:
         provenance=document["provenance"],
         path=path,
     )
+
+
+def _metrics(document: Document) -> dict[str, Any]:
+    measured = {k: _floats(v) for k, v in document["metrics"].items()}
+    return measured or Unmeasured(len(document["failed_at"]))
 
 
 def _floats(values: Any) -> np.ndarray:
@@ -306,7 +357,7 @@ def _sound(experiment: Experiment, config: Any, target: Path) -> Path | None:
     """The first place with an intact record that counts; corrupt ones are set aside."""
     for path in [target, *(f / experiment.name / target.name for f in folders())]:
         try:
-            if path.exists() and _counts(read(path, config)):
+            if (record := _read_if_there(path, config)) is not None and _counts(record):
                 return path
         except CorruptFileError as error:
             set_aside(path, str(error))
@@ -407,18 +458,13 @@ def stale(experiment: str | Experiment | None = None, folder: Path | None = None
     return [p for p in sorted((place / known.name).glob("*.json")) if p.stem not in wanted]
 
 
-def config_of(experiment: Experiment, document: Document) -> Any:
-    """The config of a record that was found by its file."""
-    return from_dict(experiment.config, document["config"])
-
-
 STATES = ("done", "failed", "running", "started", "missing", "corrupt")
 
 
 def state_of(experiment: Experiment, config: Any) -> str:
-    """One of `STATES`: ``failed`` if some run met NaN, ``started`` if only a checkpoint is left.
+    """One of `STATES`: ``failed`` if some run met NaN, ``started`` if a checkpoint is of use.
 
-    Under ``$FRESH`` only what was begun since then is done.
+    Under ``$FRESH`` only what was begun since then is done or started.
     """
     try:
         record = load(experiment, config)
@@ -428,5 +474,4 @@ def state_of(experiment: Experiment, config: Any) -> str:
         return "failed" if record.failed.any() else "done"
     if is_running(experiment, config):
         return "running"
-    started = lock_path(experiment, config).with_suffix(".safetensors").exists()
-    return "started" if started else "missing"
+    return "started" if _checkpoint(experiment, config, 0.0).usable() else "missing"

@@ -59,6 +59,8 @@ def obstacle(
     route: str, method: str, form: str, field: Field | None, tensors: Sequence[Tensor], verb: str
 ) -> str | None:
     """Why a route does not apply, as half a sentence with advice; None if it does."""
+    if route == "torchdiffeq" and method == "classical":
+        return "torchdiffeq does not know method 'classical'; try 'rk4', the 3/8 rule"
     if route not in ("adjoint", "native"):
         return None
     if method not in TABLEAUS:

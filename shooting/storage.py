@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,10 +27,19 @@ class BusyError(RuntimeError):
 
 
 def state_folder() -> Path:
-    """Checkpoints and local records: ``$SHOOTING_STATE``, or the user's cache folder."""
+    """Checkpoints and local records: ``$SHOOTING_STATE``, or the user's cache folder.
+
+    Raises:
+        RuntimeError: If there is neither.
+    """
     if chosen := os.environ.get("SHOOTING_STATE"):
         return Path(chosen)
-    home = Path.home()
+    try:
+        home = Path.home()
+    except RuntimeError as error:
+        raise RuntimeError(
+            "expected a home folder for checkpoints and records, found none; set SHOOTING_STATE"
+        ) from error
     if sys.platform == "darwin":
         cache = home / "Library" / "Caches"
     else:
@@ -51,9 +61,10 @@ def atomic_write(path: Path, data: bytes) -> None:
         data: Content.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # beside the target: a rename across file systems would not be atomic
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
+    # beside the target: a rename across file systems would not be atomic; a name of its own, since
+    # threads share a process number, and machines on one file system may use the same
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    with temporary.open("xb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
@@ -110,7 +121,11 @@ def lock(path: Path, *, wait: bool = True) -> Iterator[None]:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether some process holds a lock (a shared request, so that probes do not disturb)."""
+    """Whether some process holds a lock.
+
+    The request is a shared one, so that probes do not see each other; who asks for the lock itself
+    in the microseconds of a probe, without waiting, finds it busy.
+    """
     if not path.exists():
         return False
     with path.open("rb") as file:

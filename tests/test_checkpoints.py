@@ -7,6 +7,7 @@ import random
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -72,6 +73,17 @@ def test_state_from_before_a_moment_is_not_loaded(checkpoint, caplog):
     later = checkpoint.begun + timedelta(microseconds=1)
     assert FileCheckpoint(checkpoint.path, owner="me", since=later).load() is None
     assert "older than FRESH" in caplog.text
+
+
+def test_usable_is_what_load_would_go_on_from(checkpoint):
+    assert checkpoint.usable()
+    later = checkpoint.begun + timedelta(microseconds=1)
+    assert not FileCheckpoint(checkpoint.path, owner="me", since=later).usable()
+    assert not FileCheckpoint(checkpoint.path, owner="other").usable()
+    checkpoint.path.write_bytes(checkpoint.path.read_bytes()[:-1])
+    assert not checkpoint.usable()
+    checkpoint.discard()
+    assert not checkpoint.usable()
 
 
 def test_a_training_begins_once(checkpoint, state):
@@ -276,3 +288,22 @@ def test_litter_of_killed_writers_goes_after_an_hour(tmp_path):
     storage.atomic_write(tmp_path / "x.json", b"whole")
     assert not old.exists()
     assert young.exists()
+
+
+def test_threads_may_write_the_same_file(tmp_path):
+    contents = [bytes([k]) * 10_000 for k in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        done = [pool.submit(storage.atomic_write, tmp_path / "f", c) for c in contents * 8]
+    assert all(d.exception() is None for d in done)
+    assert (tmp_path / "f").read_bytes() in contents
+    assert [p.name for p in tmp_path.iterdir()] == ["f"]
+
+
+def test_without_a_home_the_variable_is_named(monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("SHOOTING_STATE")
+    monkeypatch.setattr(storage.Path, "home", homeless)
+    with pytest.raises(RuntimeError, match="set SHOOTING_STATE"):
+        storage.state_folder()

@@ -19,6 +19,7 @@ from shooting import record_files, records
 from shooting.__main__ import duration, main
 from shooting.errors import MissingDataError
 from shooting.experiments import EXPERIMENTS
+from shooting.experiments.circles import CIRCLES
 from shooting.identity import record_id
 from shooting.storage import lock
 
@@ -70,6 +71,34 @@ def test_the_command_of_a_record_makes_it():
 def test_what_does_not_exist_is_refused(options):
     with pytest.raises(SystemExit, match="expected"):
         main([*TOY_RUN, *options])
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ([*TOY_RUN, "--only", "label"], "expected NAME=VALUE, got 'label'"),
+        ([*TOY_RUN, "--only", "seeds=[0, 1]"], "expected NAME=VALUE, got ' 1]'"),
+        ([*TOY_RUN, "--threads", "0"], "expected a whole number of at least 1, got '0'"),
+        (["verify", "--sample", "0"], "expected a whole number of at least 1, got '0'"),
+        (["verify", "--sample", "some"], "expected a whole number of at least 1, got 'some'"),
+    ],
+)
+def test_options_without_meaning_are_refused_before_anything_is_done(command, told, capsys):
+    with pytest.raises(SystemExit):
+        main(command)
+    assert told in capsys.readouterr().err
+
+
+def test_status_finds_ids_and_settings_in_whatever_experiment_has_them(monkeypatch, capsys):
+    monkeypatch.setitem(EXPERIMENTS, "circles", CIRCLES)
+    wanted = ids("quick")[1]
+    assert main(["status", "--ids", wanted]) == 0
+    assert capsys.readouterr().out.startswith("toy (paper): done 0, missing 1")
+    assert main(["status", "--only", "inflation=20"]) == 0
+    assert capsys.readouterr().out.startswith("circles (paper): done 0, missing")
+    for nowhere in (["--ids", f"{wanted},0000"], ["--only", "inflation=21"]):
+        with pytest.raises(SystemExit, match="expected configs of some experiment, found none"):
+            main(["status", *nowhere])
 
 
 def test_unknown_experiment_is_refused(capsys):

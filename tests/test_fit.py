@@ -400,3 +400,27 @@ def test_draws_of_this_file_are_not_shared():
     """The task's own data depend on the seed alone: the comparison above is between equals."""
     assert torch.equal(Square((1, 2))._draw("watch")[1], Square(None, seed=2)._draw("watch"))
     assert not torch.equal(draw(1, 3), draw(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("change", "shape"),
+    [(lambda loss: loss.unsqueeze(-1), r"\(2, 1\)"), (lambda loss: loss.mean(), r"\(\)")],
+)
+def test_a_loss_that_is_not_one_number_per_run_is_refused(change, shape):
+    class Wrong(Square):
+        def loss(self, model, batch):
+            return change(super().loss(model, batch))
+
+    with pytest.raises(ValueError, match=rf"expected a loss of shape \(2,\).*got {shape}"):
+        fit(_model(seeds=(0, 1)), Wrong((0, 1)), _config(1))
+
+
+def test_a_read_out_shared_by_all_runs_is_refused():
+    class Shared(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.seeds, self.block = (0, 1), _model(seeds=(0, 1))
+            self.head = torch.nn.Linear(1, 4)
+
+    with pytest.raises(ValueError, match="expected parameter head.weight to lead with the run"):
+        fit(Shared(), Square((0, 1)), _config(1))

@@ -81,6 +81,89 @@ def test_run_in_an_ensemble_equals_run_alone(route):
     assert gap(carried[1], one) <= EXACT
 
 
+# --- what does not fit ---------------------------------------------------------------------
+
+EVERY_ROUTE = pytest.mark.parametrize("route", ["autograd", "adjoint", "native", "torchdiffeq"])
+
+
+@EVERY_ROUTE
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"z": (4, 2)}, r"expected states z with trailing shape \(any, 8\), got \(4, 2\)"),
+        ({"z": (4, 9)}, r"expected states z with trailing shape \(any, 8\)"),
+        ({"q": (3, 7)}, r"expected states q with trailing shape \(any, 8\)"),
+        ({"p": (2, 8)}, "expected a costate for each of 3 particles, got 2"),
+        ({"p": (4, 8)}, "expected a costate for each of 3 particles, got 4"),
+        ({"q": (2, 3, 8), "z": (5, 4, 8)}, r"expected run axes that agree, got \(2,\) of q"),
+    ],
+)
+def test_shoot_refuses_what_does_not_fit_in_a_sentence(route, change, told):
+    """Compiled code would read past the end of what is too short."""
+    shapes = {"q": (3, 8), "p": (3, 8), "z": (4, 8)} | change
+    states = {name: torch.zeros(shape) for name, shape in shapes.items()}
+    with pytest.raises(ValueError, match=told):
+        shoot(SMALL, **states, times=[0, 1], solver=Solver(route=route))
+
+
+@EVERY_ROUTE
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda theta: theta.pop("b1"), "expected controls .* got"),
+        (lambda theta: theta.update(b1=theta["b1"][:1]), "same runs and blocks in all controls"),
+        (lambda theta: theta.update(b1=theta["b1"].mT), r"control b1 with trailing shape \(any, 2"),
+        (lambda theta: theta.update({k: v[0] for k, v in theta.items()}), "axis for the blocks"),
+    ],
+)
+def test_carry_refuses_controls_that_do_not_fit(route, spoil, told):
+    theta = control(SMALL, blocks=2)
+    spoil(theta)
+    with pytest.raises(ValueError, match=told):
+        carry(SMALL, theta, torch.zeros(4, 8), [0, 1], solver=Solver(route=route))
+
+
+@EVERY_ROUTE
+def test_carry_refuses_states_without_their_lift(route):
+    with pytest.raises(ValueError, match="pack all slots into one axis"):
+        carry(SMALL, control(SMALL), torch.zeros(4, 2), [0, 1], solver=Solver(route=route))
+
+
+@EVERY_ROUTE
+def test_run_axes_are_shared_on_every_route(route):
+    """Data given once go to every run; particles given once carry the data of every run."""
+    q, p, z = start(SMALL, runs=(2,))
+    solver = Solver(route=route)
+    for once in ((q, p, z[0]), (q[0], p[0], z)):
+        found = shoot(SMALL, *once, [0, 1], solver=solver)
+        whole = [t.expand(2, *t.shape[-2:]) for t in once]
+        wanted = shoot(SMALL, *whole, [0, 1], solver=solver)
+        assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
+        assert found.q.shape == found.p.shape == (2, 2, 3, 8)
+    theta = control(SMALL, runs=(2,), blocks=2)
+    carried = carry(SMALL, theta, z[0], [0, 1], solver=solver)
+    assert torch.equal(carried, carry(SMALL, theta, z[0].expand(2, 4, 8), [0, 1], solver=solver))
+
+
+@EVERY_ROUTE
+def test_without_particles_nothing_moves(route):
+    q, p, z = start(SMALL)
+    z.requires_grad_()
+    path = shoot(SMALL, q[:0], p[:0], z, [0, 1], solver=Solver(route=route))
+    assert torch.equal(path.z[-1], z)
+    (bar,) = torch.autograd.grad(path.z[-1].sum(), z)
+    assert torch.equal(bar, torch.ones_like(z))
+
+
+def test_torchdiffeq_is_not_asked_for_a_method_it_lacks(monkeypatch):
+    q, p, z = start(SMALL)
+    with refused("torchdiffeq", "try 'rk4'"):
+        shoot(SMALL, q, p, z, [0, 1], solver=Solver("classical", route="torchdiffeq"))
+    monkeypatch.setenv("SHOOTING_ROUTE", "torchdiffeq")
+    assert Solver("classical").active_route(SMALL, q, p, z) == "native"
+    assert Solver("rk4").active_route(SMALL, q, p, z) == "torchdiffeq"
+
+
 # --- all routes, all forms -------------------------------------------------------------------
 
 

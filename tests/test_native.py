@@ -344,6 +344,31 @@ def test_a_compiler_that_knows_no_native_target_will_do(tmp_path):
     assert build.build(torch.float32, cache=tmp_path / "cache", compiler=compiler).exists()
 
 
+@pytest.mark.usefixtures("small_source")
+def test_the_compiler_may_be_given_options(tmp_path):
+    compiler = script(tmp_path, f'echo "$@" >> {tmp_path}/log; exec cc "$@"')
+    plain = build.build(torch.float64, cache=tmp_path / "cache", compiler=compiler)
+    chosen = build.build(torch.float64, cache=tmp_path / "cache", compiler=f"{compiler} -DMORE=1")
+    assert chosen != plain
+    assert "-DMORE=1" in (tmp_path / "log").read_text().splitlines()[1]
+
+
+def test_without_a_home_pytorch_does_the_work(monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(build.Path, "home", homeless)
+    monkeypatch.delenv("SHOOTING_CACHE", raising=False)
+    build.load.cache_clear()
+    try:
+        assert "set SHOOTING_CACHE" in str(native.library_error())
+        field = UpDown(1, 2)
+        q, p = particles(field, 2, scale=0.1)
+        assert Solver().active_route(field, q, p) in ("adjoint", "autograd")
+    finally:
+        build.load.cache_clear()
+
+
 def test_the_cache_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("SHOOTING_CACHE", str(tmp_path))
     assert build.cache_folder() == tmp_path

@@ -324,3 +324,27 @@ def test_cosine_refuses_settings_without_meaning(settings, said):
 def test_control_the_smallest_settings_are_taken():
     Plateau(factor=1e-3, patience=0, every=1, threshold=0.0, min_change=0.0)
     Cosine(1, floor=0.0, every=0)
+
+
+def test_a_parameter_without_the_run_axes_is_refused():
+    """Compiled code would read the gains of a run past their end."""
+    shared = torch.nn.Parameter(torch.zeros(4, 2))
+    with pytest.raises(
+        ValueError, match=r"expected parameter head to lead .* \(2,\), got \(4, 2\)"
+    ):
+        Adam([("head", shared)], learning_rate=0.1, runs=(2,))
+
+
+@pytest.mark.parametrize("kind", [torch.bool, torch.int64, torch.float32])
+def test_who_takes_part_may_be_said_in_any_type(kind):
+    w = torch.nn.Parameter(torch.ones(3, 2))
+    w.grad = torch.ones(3, 2)
+    Adam([("w", w)], learning_rate=0.1, runs=(3,)).step(torch.tensor([1, 0, 1]).to(kind))
+    assert (w != 1).all(1).tolist() == [True, False, True]
+
+
+def test_the_compiled_step_refuses_sizes_that_do_not_fit():
+    w, one = torch.ones(10, 3), torch.ones(3)
+    with pytest.raises(ValueError, match="expected 5 runs of 3 entries"):
+        adam.step((w, w, w, w), rate=torch.ones(5), alive=None, gains=(one, one),
+                  corrections=(one, one), eps=1e-8)  # fmt: skip

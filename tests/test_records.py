@@ -8,6 +8,7 @@ import io
 import json
 import multiprocessing
 import os
+import threading
 import time
 import zipfile
 from dataclasses import dataclass
@@ -302,6 +303,13 @@ def test_a_checkpoint_from_before_is_not_continued(monkeypatch, caplog):
     assert "older than FRESH" in caplog.text
 
 
+def test_a_checkpoint_of_no_use_is_not_called_started(monkeypatch):
+    interrupt(monkeypatch)
+    assert records.state_of(TOY, CONFIG) == "started"
+    monkeypatch.setattr(records.provenance, "source_hash", lambda: "0" * 64)
+    assert records.state_of(TOY, CONFIG) == "missing"
+
+
 def test_a_checkpoint_since_then_is_continued_and_keeps_its_beginning(monkeypatch):
     monkeypatch.setenv("FRESH", datetime.now(UTC).isoformat(timespec="seconds"))
     interrupt(monkeypatch)
@@ -460,6 +468,17 @@ def test_all_runs_failed_is_a_record_too():
     assert records.load("toy", config).failed_at.tolist() == [12]
 
 
+def test_whatever_is_asked_of_runs_that_all_failed_is_nan(record):
+    failed = records.compute(TOY, ToyConfig(seeds=(1,), poison=1, epochs=6))
+    assert list(failed.metrics) == []
+    np.testing.assert_array_equal(failed.metrics["loss"], [np.nan])
+    pooled = records.pooled([record, failed])
+    np.testing.assert_array_equal(pooled["loss"], [*record.metrics["loss"], np.nan])
+    np.testing.assert_array_equal(records.pooled([failed, failed])["loss"], [np.nan, np.nan])
+    with pytest.raises(KeyError):  # a wrong name is still noticed
+        record.metrics["lsos"]
+
+
 def test_numbers_that_cannot_be_measured_fail_the_run():
     def train(config, checkpoint):
         outcome = TOY.train(config, checkpoint)
@@ -616,6 +635,33 @@ def test_an_edited_record_is_not_published(record, folders):
     with pytest.raises(CorruptFileError, match=record.id):
         record_files.publish(record.path, folders / "records" / "toy" / record.path.name)
     assert not (folders / "records").exists()
+
+
+def test_rotten_arrays_are_not_published(record, folders):
+    flip_arrays(record)
+    with pytest.raises(CorruptFileError, match="expected the arrays"):
+        record_files.publish(record.path, folders / "records" / "toy" / record.path.name)
+    assert not (folders / "records").exists()
+
+
+def test_a_record_that_is_being_replaced_is_old_new_or_absent(record):
+    """Never corrupt, and never an error."""
+    document, arrays = record_files.read_document(record.path), record.arrays
+    stop, found = threading.Event(), []
+
+    def replace_again_and_again():
+        while not stop.is_set():
+            record_files.write(record.path, dict(document), arrays)
+
+    writer = threading.Thread(target=replace_again_and_again)
+    writer.start()
+    try:
+        found = [records.load("toy", CONFIG) for _ in range(200)]
+    finally:
+        stop.set()
+        writer.join()
+    assert any(r is not None for r in found)
+    assert all(r is None or r.id == record.id for r in found)
 
 
 def test_control_an_intact_record_is_not_refused(record):

@@ -93,3 +93,10 @@ def test_an_unreachable_weight_is_reported(aim):
     far = replace(aim, theta={k: 30 * v for k, v in aim.theta.items()})
     with pytest.raises(ValueError, match="got stuck"):
         shot(far, 4, 1e8)
+
+
+@pytest.mark.parametrize("weight", [0.02, 0.1, 0.3])
+def test_small_weights_are_solved_too(aim, weight):
+    found = shot(aim, 2, weight)
+    assert found.residual < 1e-10  # as for large ones, where Newton's method stops
+    assert float(found.p.abs().max()) > 1e-3  # control: the start, p = 0, solves nothing

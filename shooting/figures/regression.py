@@ -149,7 +149,8 @@ def fits(results: Sequence[Drawn], *, columns: str) -> Figure:
         column = keys.index(getattr(r.config, columns))
         ax = axes[rows.index(r.config.function), column]
         target = FUNCTIONS[r.config.function](torch.as_tensor(x)).numpy()
-        ax.plot(x, r.arrays["fit"].T, color=MODEL_COLOURS[r.config.model], lw=0.8, alpha=0.7)
+        if "fit" in r.arrays:  # else every run failed
+            ax.plot(x, r.arrays["fit"].T, color=MODEL_COLOURS[r.config.model], lw=0.8, alpha=0.7)
         ax.plot(x, target, color="black", lw=1.2, ls="--")
         if "particles" in r.arrays:
             _mark_particles(ax, r.arrays["particles"][0])
@@ -174,12 +175,14 @@ def mapping_over_depth(results: Sequence[Drawn]) -> Figure:
     fig, axes = plt.subplots(1, len(results), figsize=(7.4, 3.2), squeeze=False)
     depth = np.linspace(0, 1, 11)
     for ax, r in zip(axes[0], results, strict=True):
+        ax.set_title(LABELS[r.config.function])
+        ax.set_xlabel("depth t")
+        if "depth" not in r.arrays:  # every run failed
+            continue
         paths = r.arrays["depth"][0]
         colours = plt.get_cmap("cividis")(np.linspace(0, 1, paths.shape[1]))
         for path, colour in zip(paths.T, colours, strict=True):
             ax.plot(depth, path, color=colour, lw=1.0)
-        ax.set_title(LABELS[r.config.function])
-        ax.set_xlabel("depth t")
     axes[0, 0].set_ylabel("x(t)")
     return fig
 
@@ -196,12 +199,14 @@ def control_over_depth(results: Sequence[Drawn]) -> Figure:
         squeeze=False,
     )
     for row, r in zip(axes, results, strict=True):
+        row[0].set_ylabel(f"{r.config.function}, α = {r.config.inflation}", fontsize=8.5)
+        if "theta/b1" not in r.arrays:  # every run failed
+            continue
         depth = np.linspace(0, 1, r.arrays["theta/b1"].shape[1])
         for ax, name in zip(row, names, strict=True):
             entries = r.arrays[f"theta/{name}"][0]
             ax.plot(depth, entries[:, :: -(-entries.shape[1] // MOST_LINES)], lw=0.8)
             ax.tick_params(labelsize=8)
-        row[0].set_ylabel(f"{r.config.function}, α = {r.config.inflation}", fontsize=8.5)
     for top, bottom, title in zip(axes[0], axes[-1], titles, strict=True):
         top.set_title(title)
         bottom.set_xlabel("depth t")

@@ -66,7 +66,7 @@ def predictions(results: Sequence[Drawn]) -> Figure:
     truth, time = trajectory().numpy(), np.linspace(0, LENGTH, SAMPLES)
     for r, plane, line in zip(results, *axes, strict=True):
         colour = MODEL_COLOURS[r.config.model]
-        for path in _inside(r.arrays["long"]):
+        for path in _inside(r.arrays["long"]) if "long" in r.arrays else ():  # else all runs failed
             plane.plot(*path.T, color=colour, lw=0.9, alpha=0.8)
             line.plot(time, path[:, 0], color=colour, lw=0.9, alpha=0.8)
         plane.plot(*truth.T, color="black", lw=1.0, ls="--")

@@ -42,7 +42,12 @@ def step(
     library = _library(w.dtype)
     assert library is not None
     runs = rate.numel()
-    alive = torch.ones(runs, dtype=torch.bool) if alive is None else alive.contiguous()
+    if any(w.numel() != runs * t.numel() for t in (*gains, *corrections)):
+        raise ValueError(
+            f"expected {runs} runs of {gains[0].numel()} entries, got {tuple(w.shape)}; lead with "
+            "the run axes"
+        )
+    alive = torch.ones(runs, dtype=torch.bool) if alive is None else alive.contiguous().bool()
     size = [ctypes.c_int64(n) for n in (runs, w.numel() // runs)]
     library.moments(*size, *_pointers(alive, *gains, grad, mean, square))
     root = square.sqrt()

@@ -12,6 +12,7 @@ import hashlib
 import logging
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -45,9 +46,17 @@ def load(dtype: torch.dtype, source: Path | None = None) -> tuple[ctypes.CDLL | 
 
 
 def cache_folder() -> Path:
-    """``$SHOOTING_CACHE``, or the user's cache folder."""
-    chosen = os.environ.get("SHOOTING_CACHE")
-    return Path(chosen) if chosen else Path.home() / ".cache" / "shooting"
+    """``$SHOOTING_CACHE``, or the user's cache folder.
+
+    Raises:
+        BuildError: If there is neither, as in a container whose user is unknown.
+    """
+    if chosen := os.environ.get("SHOOTING_CACHE"):
+        return Path(chosen)
+    try:
+        return Path.home() / ".cache" / "shooting"
+    except RuntimeError as error:
+        raise BuildError("there is no home folder to keep it in; set SHOOTING_CACHE") from error
 
 
 def build(
@@ -58,7 +67,7 @@ def build(
     Args:
         dtype: ``torch.float32`` or ``torch.float64``.
         cache: Folder to keep the library in.
-        compiler: Command of a C compiler; ``$CC`` or ``cc`` by default.
+        compiler: Command of a C compiler, with options if need be; ``$CC`` or ``cc`` by default.
         source: What to compile; `SOURCE` by default.
 
     Returns:
@@ -69,11 +78,12 @@ def build(
         OSError: If the cache folder cannot be written.
     """
     command = compiler or os.environ.get("CC") or "cc"
-    found = shutil.which(command)
+    program, *options = shlex.split(command)
+    found = shutil.which(program)
     if found is None:
         raise BuildError(f"there is no C compiler {command!r}; install one or set CC")
     source = source or SOURCE
-    flags = [*FLAGS, *(ROUNDED if source == ADAM else ()), f"-DREAL={REALS[dtype]}"]
+    flags = [*options, *FLAGS, *(ROUNDED if source == ADAM else ()), f"-DREAL={REALS[dtype]}"]
     identity = "\0".join([source.read_text(), found, *flags, _processor()])
     name = hashlib.sha256(identity.encode()).hexdigest()[:16]
     target = cache / f"{source.stem}-{REALS[dtype]}-{name}.so"

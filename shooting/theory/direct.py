@@ -10,9 +10,8 @@ each of the N steps; the trajectory is ``(N + 1, n, S)``. Euler has s = 1.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -285,12 +284,6 @@ def descend(
 
     optimiser.step(closure)
     return trace
-
-
-def solve_starts(problem: Problem, steps: int, seeds: Sequence[int], **how: Any) -> list[Optimum]:
-    """`solve_direct` from several starts, best value first: the problem is not convex."""
-    found = [solve_direct(problem, steps, seed=s, **how) for s in seeds]
-    return sorted(found, key=lambda o: o.value)
 
 
 def _optimum(unknowns: _Unknowns, u: Tensor) -> Optimum:

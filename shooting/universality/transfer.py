@@ -24,6 +24,7 @@ from shooting.universality.embeddings import Lift, share
 from shooting.universality.networks import ShallowNet
 
 SOLVER = Solver("classical", step=1 / 40)
+FIRST = 0.1  # weight from which the first stride is counted
 
 
 @dataclass(frozen=True)
@@ -186,14 +187,14 @@ def shot(target: Reference, n: int, weight: float, *, factor: float = 10.0) -> S
     """
     x, delta = target.net(n)
     problem = Problem(target.updown, target.lift(x), target.flow(x), weight=weight)
-    p, now, stride, steps = torch.zeros_like(problem.start), 0.1, math.log(factor), 0
+    p, now, stride, steps = torch.zeros_like(problem.start), 0.0, math.log(factor), 0
     while now < weight:
         if stride < 0.01:
             raise ValueError(
                 f"expected Newton's method to reach weight {weight:g} with n = {n}, got stuck at "
                 f"{now:.3g}; lower the weight, or ask for a flow of less energy"
             )
-        ahead = min(weight, now * math.exp(stride))
+        ahead = min(weight, max(now, FIRST) * math.exp(stride))
         found, used = _newton(replace(problem, weight=ahead), p)
         steps += used
         if found is None:

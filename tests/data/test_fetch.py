@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import http.server
+import threading
 
 import pytest
 
@@ -66,3 +68,24 @@ def test_other_content_is_refused_in_one_sentence(tmp_path, published):
     assert "by hand" in str(error.value)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "data").exists()
+
+
+def test_half_an_answer_is_no_answer(tmp_path, published):
+    class Half(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.write(b"ten bytes.")
+
+        def log_message(self, *about):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Half) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        half = f"http://127.0.0.1:{server.server_port}/"
+        with pytest.raises(MissingDataError, match="bytes read"):
+            fetch.fetch_mnist(tmp_path / "data", mirrors=[half])
+        found = fetch.fetch_mnist(tmp_path / "data", mirrors=[half, address(published)])
+        server.shutdown()
+    assert len(found) == len(fetch.FILES)

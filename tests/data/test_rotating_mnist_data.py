@@ -142,13 +142,17 @@ def test_missing_package_names_both_remedies(monkeypatch):
     assert_one_sentence_with_both_remedies(str(error.value))
 
 
-@pytest.mark.parametrize("damage", ["other digits", "cut", "lengths"])
+@pytest.mark.parametrize("damage", ["other digits", "cut", "lengths", "bits"])
 def test_corrupt_test_files_name_both_remedies(tmp_path, monkeypatch, few, damage):
     labels = np.array([3, 3, 3, 3], np.uint8)
     write_idx(tmp_path, few, labels if damage != "lengths" else labels[:3], ".gz")
     if damage == "cut":
         path = tmp_path / "t10k-images-idx3-ubyte.gz"
         path.write_bytes(path.read_bytes()[:-40])
+    if damage == "bits":
+        path = tmp_path / "t10k-images-idx3-ubyte.gz"
+        whole = path.read_bytes()
+        path.write_bytes(whole[:10] + b"\xff" * 20 + whole[30:])  # after the header of gzip
     monkeypatch.setenv("SHOOTING_DATA", str(tmp_path))
     with pytest.raises(CorruptFileError) as error:
         data.threes("mnist-test")
