@@ -103,7 +103,7 @@ def combine(parts: Sequence[Part], runs: Sequence[str] = ()) -> Verdict:
     whole = len(parts)
     status = REPRODUCED if count[REPRODUCED] == whole else NOT if count[NOT] == whole else PARTLY
     reason = (
-        f"of {whole} comparisons {count[REPRODUCED]} hold, {count[PARTLY]} in sign only, "
+        f"of {whole} comparisons {count[REPRODUCED]} hold, {count[PARTLY]} in part, "
         f"{count[NOT]} not"
     )
     return Verdict(status, reason, tuple(parts), tuple(dict.fromkeys(runs)))
