@@ -183,6 +183,8 @@ def _checked(field: Field, *, runs: torch.Size = _NO_RUNS, **states: Tensor) -> 
         advice = "pack all slots into one axis, as field.pack does"
         require_shape(value, (None, field.size), f"states {name}", advice)
     leads = {name: value.shape[:-2] for name, value in states.items()}
+    if set(leads.values()) <= {runs} or (not runs and len(set(leads.values())) == 1):
+        return list(states.values())  # as in every training step: the call below is slow
     try:
         runs = torch.broadcast_shapes(runs, *leads.values())
     except RuntimeError:
@@ -254,8 +256,8 @@ def _carry_at_once(
     engines: ModuleType, field: Field, theta: Control, z: Tensor, grid: Grid, how: Tableau
 ) -> Tensor:
     fused = adjoint.fuse(field, theta)
-    runs = torch.broadcast_shapes(fused.shape[:-3], z.shape[:-2])
-    z, fused = z.expand(*runs, -1, -1), fused.expand(*runs, -1, -1, -1)
+    runs = z.shape[:-2]
+    fused = fused.expand(*runs, -1, -1, -1)
     path = adjoint.run(engines.Carrying(field, grid, how), _one_axis(z, 2), _one_axis(fused, 3))
     return path.reshape(*runs, *path.shape[1:])
 
