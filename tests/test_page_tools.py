@@ -43,7 +43,7 @@ def counted(front) -> dict[str, int]:
 def test_front_page_counts_verdicts_as_the_claims_do(front):
     verdicts = Counter(verdict.status for _, verdict in judge_all())
     assert counted(front) == {name: verdicts[name] for name in ROWS.values()}
-    assert f"The paper makes {sum(verdicts.values())} claims" in front.get_text()
+    assert f"We give {sum(verdicts.values())} verdicts" in front.get_text()
 
 
 def test_control_a_count_that_was_typed_is_noticed():
