@@ -212,7 +212,7 @@ def _check_control(field: Field, theta: Control) -> tuple[int, torch.Size]:
             f"expected the same runs and blocks in all controls, got {sorted(map(tuple, leads))}; "
             "stack them alike"
         )
-    (*runs, blocks) = leads.pop()
+    *runs, blocks = leads.pop()
     return blocks, torch.Size(runs)
 
 

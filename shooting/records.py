@@ -177,15 +177,16 @@ def load(experiment: str | Experiment, config: Any) -> Record | None:
 
 
 def _read_if_there(path: Path, config: Any) -> Record | None:
-    """None without a record; looks twice, since another process may just put a new one there."""
+    """None without a record; corrupt is what does not fit while no other process replaces it."""
     try:
-        return read(path, config)
-    except FileNotFoundError:
-        return None
-    except CorruptFileError:
-        pass
-    try:
-        return read(path, config)
+        while True:
+            before = path.stat()
+            try:
+                return read(path, config)
+            except CorruptFileError:
+                after = path.stat()
+                if (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns):
+                    raise
     except FileNotFoundError:
         return None
 

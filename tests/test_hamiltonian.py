@@ -133,6 +133,17 @@ def test_autodiff_system_outside_autograd_leaves_no_graph():
     assert all(t.requires_grad for t in _system(field)(q, p))
 
 
+def test_autodiff_system_of_a_hamiltonian_that_ignores_a_variable():
+    """Free particles: H = |p|^2 / 2 does not depend on q, a potential not on p."""
+    q, p = draw(0, 3, 2), draw(1, 3, 2)
+    moved, pushed = autodiff_system(lambda q, p: 0.5 * (p**2).sum((-1, -2)))(q, p)
+    assert torch.equal(moved, p)
+    assert torch.equal(pushed, torch.zeros_like(p))
+    moved, pushed = autodiff_system(lambda q, p: 0.5 * (q**2).sum((-1, -2)))(q, p)
+    assert torch.equal(moved, torch.zeros_like(q))
+    assert torch.equal(pushed, -q)
+
+
 # --- theta maximises -----------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import pickle
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from shooting import (
     UpDown,
     complexity,
 )
+from shooting.activations import ACTIVATIONS
 from shooting.fit import count_parameters
 from shooting.parametrizations import normal
 from shooting.solvers import TABLEAUS, make_grid, runge_kutta
@@ -250,6 +252,20 @@ def test_a_model_in_use_can_be_copied(name):
     again = copy.deepcopy(model)
     assert again.unpack()["lift_bias"].data_ptr() != model.unpack()["lift_bias"].data_ptr()
     assert gap(again(x, [0.0, 1.0]), wanted) <= EXACT
+
+
+@pytest.mark.parametrize("sigma", sorted(ACTIVATIONS))
+def test_a_model_can_be_pickled(sigma):
+    model = DynamicParticles(UpDown(1, 2, sigma=sigma), 3)
+    again, x = pickle.loads(pickle.dumps(model)), draw(0, 4, 1)
+    assert torch.equal(again(x, [0.0, 1.0]), model(x, [0.0, 1.0]))
+
+
+def test_data_of_another_precision_are_refused_in_a_sentence():
+    model = DynamicParticles(UpDown(1, 2), 3)
+    for other in (torch.float32, torch.int64):
+        with refused("data x of the model's torch.float64", str(other), "x.float()"):
+            model(torch.ones(4, 1, dtype=other), [0.0, 1.0])
 
 
 def test_appendix_e_initial_values():
@@ -607,7 +623,10 @@ def test_bad_times_are_refused(name, times):
 
 
 def test_particles_of_wrong_shape_are_refused():
-    """An initial distribution that returns another shape than asked."""
+    """An initial distribution that returns another shape, be it only by a leading axis."""
+    whole = {name: lambda g, shape: torch.zeros(2, *shape) for name in ("x", "v", "p")}
+    with refused("(2, 4, 2)", "(4, 2)"):
+        DynamicParticles(_field(), 4, init=ParticleInit(**whole))
     init = ParticleInit(x=lambda g, shape: normal(1.0)(g, (shape[0] + 1, shape[1])))
     with refused("(5, 2)", "(4, 2)"):
         DynamicParticles(_field(), 4, init=init)

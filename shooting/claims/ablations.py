@@ -25,15 +25,13 @@ class Variant:
     Attributes:
         function: The target.
         name: Key of `ABLATIONS`.
-        metrics: By name, one number per run.
-        parameters: Per run.
+        metrics: By name, one number per run; NaN where it failed.
         ids: Of the records.
     """
 
     function: str
     name: str
     metrics: dict[str, list[float]]
-    parameters: int
     ids: tuple[str, ...]
 
 
@@ -44,8 +42,7 @@ def variant(function: str, name: str) -> Variant | None:
     known = [r for r in found if r is not None]
     if found[0] is None:
         return None
-    count = int(found[0].facts["parameters"])
-    return Variant(function, name, records.pooled(known), count, tuple(r.id for r in known))
+    return Variant(function, name, records.pooled(known), tuple(r.id for r in known))
 
 
 def _load(names: Sequence[str]) -> tuple[dict[tuple[str, str], Any], Verdict | None]:

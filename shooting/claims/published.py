@@ -148,7 +148,8 @@ def regression_range(function: str, metric: str) -> str:
     found = [r for c in configs if (r := records.load(REGRESSION, c)) is not None]
     if not found:
         return missing("regression")
-    middle = [float(np.nanmedian(r.metrics[metric])) for r in found]
+    # as in the rule of verdicts, failed runs are infinitely bad
+    middle = [float(np.median(np.nan_to_num(r.metrics[metric], nan=np.inf))) for r in found]
     return f"medians from {min(middle):.2g} to {max(middle):.2g} ({len(found)} of {len(configs)})"
 
 

@@ -141,8 +141,7 @@ def learned(results: Sequence[Sized]) -> Figure:
     x = np.linspace(-BOUND, BOUND, 101)
     for ax, r in zip(axes[0], results, strict=True):
         target = FUNCTIONS[r.config.function](torch.as_tensor(x)).numpy()
-        if "fit" in r.arrays:  # else every run failed
-            ax.plot(x, r.arrays["fit"].T, color=COLOURS[r.config.model], lw=0.9, alpha=0.8)
+        ax.plot(x, r.arrays["fit"].T, color=COLOURS[r.config.model], lw=0.9, alpha=0.8)
         ax.plot(x, target, color="black", lw=1.2, ls="--")
         ax.set_title(f"{NAMES[r.config.model]}\n{int(r.facts['parameters'])} parameters", size=8)
         ax.set_xlabel("x")
