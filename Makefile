@@ -48,6 +48,8 @@ export PYDEVD_DISABLE_FILE_VALIDATION := 1
 export GIT_OPTIONAL_LOCKS := 0
 # Bytecode is kept, and written for what is imported only: pip would compile all of torch first
 unexport PYTHONDONTWRITEBYTECODE
+# The checks on the pages are assertions, which it would switch off
+unexport PYTHONOPTIMIZE
 # Settings and caches of the user's own change no page; fonts are listed once, before the pages
 export IPYTHONDIR := $(CURDIR)/_build/ipython
 export MPLCONFIGDIR := $(CURDIR)/_build/matplotlib
@@ -103,7 +105,7 @@ lab: $(STAMP) ## work on the notebooks in JupyterLab
 
 ##@ Check
 .PHONY: test lint bench
-test: $(TEST_SITE)/.done lint | $(FONTS) ## lint, tests, notebooks compared with a fresh run, book, browser
+test: $(TEST_SITE)/.done lint | $(FONTS) ## lint, tests, notebooks compared with a fresh run, book (EXTRAS=book,test,browser,sweep: browser and sweep too)
 	@$(COMMITTED_ONLY) SHOOTING_SITE="$(CURDIR)/$(TEST_SITE)" SHOOTING_FIGDIR="$(CURDIR)/_build/figures/test" \
 	  "$(PY)" -m pytest -q $(TESTS) -n $(JOBS) --dist loadfile \
 	  --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg $(PYTEST_FLAGS)
@@ -157,7 +159,8 @@ clean: ## remove what make built (.venv stays)
 constraints: ## resolve all extras afresh into constraints.txt
 	@rm -rf _build/pin && "$(PYTHON)" -m venv _build/pin
 	@_build/pin/bin/python -m pip install -q ".[book,test,browser,sweep,bench]"
-	@{ sed -n '/^#/p' constraints.txt; _build/pin/bin/python -m pip freeze --all \
+	@_build/pin/bin/python -m pip freeze --all > _build/pin/all.txt # not in the pipe, which hides its failure
+	@{ sed -n '/^#/p' constraints.txt; cat _build/pin/all.txt \
 	  | grep -vE '^(pip|shooting)\b' | sed 's/+[A-Za-z0-9.]*$$//' | tr 'A-Z_' 'a-z-'; } > _build/pin.txt
 	@mv _build/pin.txt constraints.txt
 
@@ -175,7 +178,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
 	  "Python 3.11 or newer is needed, got %d.%d: try make PYTHON=python3.12 …" % sys.version_info[:2])'
 	@echo "Setting up $(VENV) (once; one to three minutes)"
-	@test -x "$(PY)" || "$(PYTHON)" -m venv "$(VENV)"
+	@"$(PY)" -m pip --version > /dev/null 2>&1 || "$(PYTHON)" -m venv --clear "$(VENV)" # half of one is none
 	@"$(PY)" -m pip install -qq --no-compile --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS)]"
 	@touch "$@"
 endif
@@ -183,6 +186,8 @@ endif
 # Where there are many fonts, Matplotlib says so on the error channel of the page that meets them first.
 $(FONTS): | $(STAMP)
 	@mkdir -p $(@D) && "$(PY)" -c 'import logging; logging.disable(); import matplotlib.font_manager'
+	@"$(PY)" -c 'from shooting.native import library_error as why; \
+	  why() and print("Training is several times slower than it could be:", why())'
 	@touch $@
 
 $(RUNS)/%.ipynb: notebooks/%.ipynb $(PACKAGE) $(RECORDS) book/_tools/run_notebook.py $(STAMP) | $(FONTS)
@@ -200,23 +205,23 @@ endif
 # the committed outputs (which pytest compares with a fresh run in the same call). Figures as SVG and
 # PDF belong to a fresh run. Fourth argument: environment; fifth: builder of Sphinx.
 define build_book
-	@rm -rf $(1)/site $(1)/_build $(2) && mkdir -p $(1)/site/notebooks
+	@rm -rf $(1)/site $(1)/_build $(2)/.done && mkdir -p $(1)/site/notebooks
 	@cp -R book $(1)/site/ && rm -rf $(1)/site/book/_tools
 	@$(if $(3),cp $(3) $(1)/site/notebooks/)
 	@$(4) "$(PY)" -W ignore::DeprecationWarning -c 'from jupyter_book.cli.main import main; main()' build $(1)/site --path-output $(1) \
 	  --config _config.yml --toc "$(CURDIR)/book/_toc.yml" -n -W --keep-going -q \
 	  --builder $(or $(5),html) > /dev/null
-	@mv $(1)/_build/$(or $(5),html) $(2) && touch $(2)/.done
+	@rm -rf $(2) && mv $(1)/_build/$(or $(5),html) $(2) && touch $(2)/.done # until here the last good one stays
 endef
 
 $(SITE)/.done: $(EXECUTED) $(PROSE) $(STAMP)
 	$(call build_book,_build/book,$(SITE),$(EXECUTED))
 
-$(TEST_SITE)/.done: $(NOTEBOOKS) $(PROSE) $(PACKAGE) $(STAMP)
+$(TEST_SITE)/.done: $(NOTEBOOKS) $(PROSE) $(PACKAGE) $(RECORDS) $(STAMP)
 	$(call build_book,_build/test,$(TEST_SITE),$(NOTEBOOKS),SHOOTING_FIGDIR=)
 
 # Sphinx writes the single page into the folder of its first chapter, with the addresses of the root.
-$(PDF): book/_tools/pdf.py $(NOTEBOOKS) $(PROSE) $(PACKAGE) $(STAMP)
+$(PDF): book/_tools/pdf.py $(NOTEBOOKS) $(PROSE) $(PACKAGE) $(RECORDS) $(STAMP)
 	$(call build_book,_build/pdf,_build/pdf/html,$(NOTEBOOKS),SHOOTING_FIGDIR=,singlehtml)
 	@mv _build/pdf/html/book/index.html _build/pdf/html/book.html
 	@"$(PY)" book/_tools/pdf.py _build/pdf/html/book.html $@

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import math
 import os
 import sys
@@ -25,13 +26,19 @@ from shooting.storage import BusyError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
+    for stream in (sys.stdout, sys.stderr):  # α and … where the terminal knows neither
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     options = parser().parse_args(arguments)
     try:
         records.since()
     except ValueError as error:
         sys.exit(str(error))
     torch.set_num_threads(options.threads)
-    command: int = options.command(options)
+    try:
+        command: int = options.command(options)
+    except (PermissionError, NotADirectoryError) as error:
+        sys.exit(f"expected folders to be accessible, but {error}; set SHOOTING_STATE to another")
     return command
 
 
@@ -204,6 +211,8 @@ def _run_one(
     except MissingDataError as error:
         print(f"{name} is skipped: {error}", flush=True)
         progress.lacking += 1
+    except (PermissionError, NotADirectoryError):  # the next config would meet it too
+        raise
     except Exception:  # one config that cannot run must not stop the others
         traceback.print_exc()
         progress.broken += 1
@@ -227,6 +236,8 @@ def duration(seconds: float) -> str:
 
 def verify(options: argparse.Namespace) -> int:
     """Compare a random sample of committed records with a fresh training of each."""
+    if options.records is not None and not options.records.is_dir():
+        sys.exit(f"expected a folder of records, got {options.records}; try book/records")
     known = [EXPERIMENTS[n] for n in sorted(EXPERIMENTS) if options.experiment in (None, n)]
     found, corrupt = verification.committed(known, options.records)
     seed = options.seed if options.seed is not None else time.time_ns() % 10**6
@@ -249,6 +260,8 @@ def verify(options: argparse.Namespace) -> int:
         outcomes.append(verdict.outcome)
     counts = [f"{o} {outcomes.count(o)}" for o in verification.OUTCOMES if o in outcomes]
     print(", ".join([*counts, *([f"corrupt {len(corrupt)}"] if corrupt else [])]))
+    if set(outcomes) <= {"skipped"} and not corrupt:
+        print("nothing was compared: take more time with --sample, or see why above")
     return 1 if corrupt or "differs" in outcomes else 0
 
 

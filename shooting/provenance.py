@@ -48,15 +48,23 @@ def is_present(source: str) -> bool:
 
 @functools.cache
 def commit() -> tuple[str | None, bool | None]:
-    """Git commit of the package and whether its sources differ from it; None outside a checkout."""
+    """Git commit of the package and whether its sources differ from it.
+
+    None outside a checkout, also where the package lies inside the checkout of something else.
+    """
     # no locks: a process that is killed while it asks would leave one behind
     command = ["git", "--no-optional-locks", "-C", str(PACKAGE)]
     try:
-        asked = [[*command, "rev-parse", "HEAD"], [*command, "status", "--porcelain", "--", "."]]
-        head, changes = (
-            subprocess.run(a, capture_output=True, text=True, check=True).stdout for a in asked
+        asked = ["rev-parse --show-toplevel", "rev-parse HEAD", "status --porcelain -- ."]
+        top, head, changes = (
+            subprocess.run(
+                [*command, *a.split()], capture_output=True, text=True, check=True
+            ).stdout
+            for a in asked
         )
     except (OSError, subprocess.CalledProcessError):
+        return None, None
+    if Path(top.strip()).resolve() != PACKAGE.parent:
         return None, None
     return head.strip(), bool(changes.strip())
 

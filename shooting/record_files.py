@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from shooting.identity import digest
-from shooting.storage import CorruptFileError, atomic_write
+from shooting.storage import CorruptFileError, staged
 
 Document = dict[str, Any]
 ADVICE = "restore it from git, or remove it and run it again"
@@ -27,10 +28,10 @@ def read_document(path: Path) -> Document:
     try:
         document: Document = json.loads(path.read_bytes())
         claimed = document.pop("sha256")
-        name = document["id"]
+        name, own = document["id"], digest(document)  # which refuses NaN
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptFileError(f"expected a record in {path}, got {error!r}; {ADVICE}") from error
-    if digest(document) != claimed:
+    if own != claimed:
         raise CorruptFileError(f"expected {path} as written, but it was changed; {ADVICE}")
     if name != path.stem:
         raise CorruptFileError(f"expected {path} to be named {name}; {ADVICE}")
@@ -69,9 +70,13 @@ def write(path: Path, document: Document, arrays: dict[str, np.ndarray]) -> None
 
 
 def _write_pair(path: Path, document: Document, packed: bytes) -> None:
-    path.unlink(missing_ok=True)  # no moment at which an old JSON stands beside new arrays
-    atomic_write(path.with_suffix(".npz"), packed)
-    atomic_write(path, _format({**document, "sha256": digest(document)}).encode())
+    text = _format({**document, "sha256": digest(document)}).encode()
+    arrays = path.with_suffix(".npz")
+    with staged(arrays, packed) as new_arrays, staged(path, text) as new_text:
+        # all is on disk, and only names change: no moment with an old JSON beside new arrays
+        path.unlink(missing_ok=True)
+        os.replace(new_arrays, arrays)
+        os.replace(new_text, path)
 
 
 def publish(source: Path, target: Path) -> None:

@@ -60,15 +60,33 @@ def atomic_write(path: Path, data: bytes) -> None:
         path: Target; its folder is made if need be.
         data: Content.
     """
+    with staged(path, data) as temporary:
+        os.replace(temporary, path)
+
+
+@contextmanager
+def staged(path: Path, data: bytes) -> Iterator[Path]:
+    """Content on disk under a temporary name, for the body to rename to `path`.
+
+    Args:
+        path: Where it shall end; its folder is made if need be.
+        data: Content.
+
+    Yields:
+        The temporary file, which is gone afterwards in any case.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     # beside the target: a rename across file systems would not be atomic; a name of its own, since
     # threads share a process number, and machines on one file system may use the same
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    with temporary.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)  # a full disk leaves nothing behind
     _sync_folder(path.parent)
     for left in path.parent.glob(f".{path.name}.*.tmp"):
         with suppress(FileNotFoundError):  # its writer has just finished

@@ -103,6 +103,15 @@ def test_time_and_resumptions_add_up(checkpoint, state):
     assert third.elapsed >= second.earlier >= 0
 
 
+def test_seconds_of_earlier_processes_count(checkpoint, state):
+    """A verification plans its time by them, and the tables of costs add them up."""
+    checkpoint.earlier = 1000.0
+    checkpoint.save(state)
+    again = FileCheckpoint(checkpoint.path, owner="me")
+    again.load()
+    assert 1000.0 <= again.elapsed < 2000.0
+
+
 def test_every_truncation_is_found(checkpoint):
     data = checkpoint.path.read_bytes()
     for length in range(0, len(data), 7):

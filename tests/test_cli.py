@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import runpy
 import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from toy import TOY
 
-from shooting import record_files, records
-from shooting.__main__ import duration, main
+from shooting import record_files, records, verification
+from shooting.__main__ import Progress, duration, main
 from shooting.errors import MissingDataError
 from shooting.experiments import EXPERIMENTS
 from shooting.experiments.circles import CIRCLES
+from shooting.experiments.regression import REGRESSION
 from shooting.identity import record_id
 from shooting.storage import lock
 
@@ -246,6 +250,131 @@ def test_verify_fails_with_both_numbers_and_the_rule(folders, capsys):
     assert f"recorded 0.125, now {true!r}" in said
     assert "rule: equal" in said
     assert "differs 1" in said
+
+
+def test_verify_refuses_a_folder_that_is_not_there(folders):
+    with pytest.raises(SystemExit, match=r"expected a folder of records, got .*nowhere"):
+        main(["verify", "--records", str(folders / "nowhere")])
+
+
+def test_verify_says_when_nothing_was_compared(folders, capsys, monkeypatch):
+    main([*TOY_RUN, "--profile", "quick", "--out", str(folders / "records")])
+    stop_the_first(monkeypatch, MissingDataError("no digits here"))
+    only = folders / "records" / "toy" / f"{ids('quick')[1]}.json"
+    only.unlink()
+    assert main(["verify", "--sample", "all"]) == 0
+    assert "nothing was compared" in capsys.readouterr().out
+
+
+def test_verify_takes_as_many_as_asked_and_all_of_them_however_long(folders, capsys, monkeypatch):
+    out = folders / "records"
+    main([*TOY_RUN, "--out", str(out)])
+    asked = []
+    whole = verification.sample
+
+    def sample(found, *, seed, minutes):
+        asked.append(minutes)
+        return whole(found, seed=seed, minutes=minutes)
+
+    monkeypatch.setattr(verification, "sample", sample)
+    capsys.readouterr()
+    assert main(["verify", "--sample", "2"]) == 0
+    assert "2 of 6 records" in capsys.readouterr().out
+    assert main(["verify", "--sample", "all"]) == 0
+    assert "6 of 6 records" in capsys.readouterr().out
+    assert main(["verify"]) == 0
+    assert asked == [math.inf, math.inf, verification.MINUTES]
+
+
+def test_run_trains_anew_where_that_is_asked():
+    main([*TOY_RUN, "--only", "label=1"])
+    (config,) = (c for c in TOY.grid("paper") if c.label == 1)
+    path = records.load(TOY, config).path
+    before = path.stat().st_mtime_ns
+    main([*TOY_RUN, "--only", "label=1"])
+    assert path.stat().st_mtime_ns == before
+    main([*TOY_RUN, "--only", "label=1", "--fresh"])
+    assert path.stat().st_mtime_ns > before
+
+
+def test_run_saves_as_often_as_asked(monkeypatch):
+    asked = []
+    monkeypatch.setattr(records, "compute", lambda *a, seconds, **k: asked.append(seconds) or run)
+    run = SimpleNamespace(failed=np.array([False]))
+    main([*TOY_RUN, "--only", "label=1"])
+    main([*TOY_RUN, "--only", "label=1", "--checkpoint-seconds", "0.5"])
+    assert asked == [20.0, 0.5]
+
+
+def test_failed_runs_are_counted(monkeypatch, capsys):
+    poisoned = dataclasses.replace(TOY.grid("quick")[0], poison=1)
+    monkeypatch.setitem(
+        EXPERIMENTS, "toy", dataclasses.replace(TOY, grid=lambda profile: [poisoned])
+    )
+    assert main(TOY_RUN) == 0
+    assert "done 1 of 1, 1 with failed runs, left 0" in capsys.readouterr().out
+
+
+def test_time_left_is_that_of_the_mean_training():
+    progress = Progress(10)
+    progress.done, progress.broken, progress.lacking = 4, 1, 1
+    progress.trained, progress.seconds = 2, 120.0  # two of the four were there already
+    assert progress.line().endswith("left 4, 1 skipped for want of data, 1 ended by an error, "
+                                    "about 4.0 min to go")  # fmt: skip
+    assert "to go" not in Progress(3).line()
+
+
+def test_status_estimates_what_is_left_from_what_was_trained(monkeypatch, capsys):
+    main([*TOY_RUN, "--only", "label=1"])
+    load = records.load
+
+    def slow(experiment, config):
+        found = load(experiment, config)
+        return found and dataclasses.replace(
+            found, provenance=found.provenance | {"wall_seconds": 60.0}
+        )
+
+    monkeypatch.setattr(records, "load", slow)
+    capsys.readouterr()
+    main(["status"])
+    assert "done 1, missing 5; about 5.0 min of one core left" in capsys.readouterr().out
+
+
+def test_a_figure_without_records_is_a_sentence_and_a_failure(monkeypatch, capsys):
+    monkeypatch.setitem(EXPERIMENTS, "regression", REGRESSION)
+    assert main(["figure", "fig2"]) == 1
+    assert "fig2: " in (said := capsys.readouterr().out)
+    assert "make runs EXPERIMENT=regression" in said
+    assert main(["figure", "tab1"]) == 0
+    assert "dynamic direct" in capsys.readouterr().out
+
+
+def test_data_that_are_not_to_be_had_are_a_sentence_and_a_failure(monkeypatch, capsys, folders):
+    def fetch(folder):
+        raise MissingDataError("expected a network, found none")
+
+    monkeypatch.setattr("shooting.__main__.fetch_mnist", fetch)
+    assert main(["data", str(folders)]) == 1
+    assert capsys.readouterr().out == "expected a network, found none\n"
+    monkeypatch.setattr("shooting.__main__.fetch_mnist", lambda folder: ["one", "two"])
+    assert main(["data", str(folders)]) == 0
+    assert capsys.readouterr().out.startswith("2 files fetched")
+
+
+@pytest.mark.parametrize("command", [TOY_RUN, ["status"]])
+def test_a_folder_that_cannot_be_made_is_a_sentence(folders, monkeypatch, command):
+    """A file where the state folder should be: refused for the superuser too."""
+    (folders / "file").write_text("in the way")
+    monkeypatch.setenv("SHOOTING_STATE", str(folders / "file"))
+    with pytest.raises(SystemExit, match="set SHOOTING_STATE to another"):
+        main(command)
+
+
+def test_a_terminal_without_greek_letters_is_no_obstacle():
+    command = [sys.executable, "-m", "shooting", "run", "--help"]
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_duration_in_words():

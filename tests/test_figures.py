@@ -115,6 +115,25 @@ def test_layout_is_taken_once_for_all_files(folder, monkeypatch):
     assert fig.get_layout_engine() is None
 
 
+def test_small_pictures_keep_the_colours_of_the_book():
+    """Thin lines of all ten, over a shading of a thousand others that counts for more pixels."""
+    fig, ax = plt.subplots()
+    ax.imshow(np.linspace(0, 1, 1000)[None], aspect="auto", extent=(0, 1, 0, 9), cmap="cividis")
+    for k, colour in enumerate(PALETTE):
+        ax.axhline(k, color=colour, lw=3)
+    found = {c for _, c in Image.open(BytesIO(small_png(fig))).convert("RGB").getcolors(256)}
+    wanted = {tuple(round(255 * x) for x in colour) for colour in PALETTE}
+    assert wanted <= found
+    plain = Image.open(BytesIO(_png(fig))).convert("RGB").quantize(58, dither=Image.Dither.NONE)
+    assert not wanted <= {c for _, c in plain.convert("RGB").getcolors(256)}  # control
+
+
+def _png(fig):
+    raw = BytesIO()
+    fig.savefig(raw, format="png", dpi=fig.dpi)
+    return raw.getvalue()
+
+
 def test_every_model_has_its_own_colour():
     assert set(MODEL_COLOURS) == set(MODELS)
     assert len(set(MODEL_COLOURS.values())) == len(MODELS)

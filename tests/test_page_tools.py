@@ -46,10 +46,12 @@ def test_front_page_counts_verdicts_as_the_claims_do(front):
     assert f"We give {sum(verdicts.values())} verdicts" in front.get_text()
 
 
-def test_control_a_count_that_was_typed_is_noticed():
-    table = "<table><tr><td>in part</td><td>{}</td></tr></table>"
-    page = checks.BeautifulSoup(table.format(-1), "html.parser")
-    assert counted(page) == {"partly": -1}
+def test_control_a_count_that_was_typed_is_noticed(front):
+    verdicts = Counter(verdict.status for _, verdict in judge_all())
+    page = checks.BeautifulSoup(str(front), "html.parser")
+    cell = next(row for row in page("tr") if row.get_text(" ", strip=True).startswith("in part"))
+    cell("td")[1].string = str(verdicts["partly"] + 1)
+    assert counted(page) != {name: verdicts[name] for name in ROWS.values()}
 
 
 def test_front_page_says_what_was_measured(front, root):
@@ -145,6 +147,32 @@ def test_stale_records_are_counted(tmp_path, monkeypatch):
     assert "3 records of circles, trained 2026-11-20 to 2026-11-22, 1 of them before" in text
     assert footer.records(["circles"], "quick").count("<code>") == 3
     assert footer.records([], "quick") == ""
+
+
+def test_a_full_page_counts_the_records_made_here_each_once_and_those_since_fresh(
+    tmp_path, monkeypatch
+):
+    """Committed and local ones; make leaves the state folder to the package."""
+    committed, local = tmp_path / "committed", tmp_path / "state" / "records"
+    for folder, names in ((committed, "ab"), (local, "bc")):
+        for day, name in enumerate(names, start=1):
+            moment = f"2026-11-0{day}T00:00:00+00:00"
+            made = {"started": moment, "ended": moment, "source": "now"}
+            document = {"id": name, "provenance": made}
+            (folder / "circles").mkdir(parents=True, exist_ok=True)
+            record_files.write(folder / "circles" / f"{name}.json", document, {})
+    monkeypatch.setattr(footer, "RECORDS", committed)
+    monkeypatch.setattr(footer, "state_folder", lambda: tmp_path / "state")
+
+    def named(profile):
+        footer.provenance.cache_clear()
+        return re.findall(r"<code>(\w)</code>", footer.records(["circles"], profile))
+
+    assert named("paper") == ["a", "b", "c"]
+    assert named("quick") == ["a", "b"]
+    monkeypatch.setenv("FRESH", "2026-11-02")
+    assert named("paper") == ["b", "c"]
+    footer.provenance.cache_clear()
 
 
 def test_an_execution_is_dated_and_a_stored_output_is_not(tmp_path):
@@ -286,3 +314,49 @@ def test_what_full_runs_say_aside_goes_to_the_terminal(tmp_path, capfd, profile,
     (*_, last) = nbformat.read(target, as_version=4).cells
     assert [o["name"] for o in last["outputs"]] == ["stdout"] + ["stderr"] * kept
     assert ("starts afresh" in capfd.readouterr().err) == (not kept)
+
+
+# --- one notebook executed -----------------------------------------------------------------
+
+
+def run(folder, monkeypatch, code):
+    """Exit status of a notebook with one cell, and where its pages would be."""
+    cell = nbformat.v4.new_code_cell(code)
+    about = {"language_info": {"name": "python"}}
+    source, target = folder / "in.ipynb", folder / "out.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=about), source)
+    monkeypatch.setattr("sys.argv", ["run_notebook.py", str(source), str(target)])
+    return run_notebook.main(), target
+
+
+def test_an_executed_page_says_how_long_it_took_and_from_which_commit(
+    tmp_path, monkeypatch, capsys
+):
+    """Its kernel's processor time, not that of the few lines that start it."""
+    dirty = checkout.Commit("abc1234", "2026-11-27", dirty=True)
+    monkeypatch.setattr(checkout, "last_commit", lambda *paths: dirty)
+    busy = "import time\nwhile time.process_time() < 2: pass"
+    status, target = run(tmp_path, monkeypatch, busy)
+    assert status == 0
+    stamp = nbformat.read(target, as_version=4).metadata["shooting"]
+    assert stamp["cpu_seconds"] > 2
+    assert stamp["commit"] == {"name": "abc1234", "date": "2026-11-27", "dirty": True}
+    assert capsys.readouterr().out.startswith("  in ")
+
+
+def test_a_page_whose_cell_fails_does_not_appear(tmp_path, monkeypatch, capsys):
+    """Nor does an older one go: make removes what it is about to make, this does not."""
+    (tmp_path / "out.ipynb").write_text("the last good one")
+    status, target = run(tmp_path, monkeypatch, "value = 0\n1 / value")
+    assert status == 1
+    assert target.read_text() == "the last good one"
+    said = capsys.readouterr().err
+    assert "cell [1] stopped with ZeroDivisionError: division by zero\n    value = 0" in said
+    assert "out.tmp.ipynb" in said
+
+
+def test_a_kernel_that_dies_is_a_sentence(tmp_path, monkeypatch, capsys):
+    status, target = run(tmp_path, monkeypatch, "import os; os._exit(3)")
+    assert status == 1
+    assert not target.exists()
+    assert "its kernel died, most likely for want of memory; try JOBS=1" in capsys.readouterr().err

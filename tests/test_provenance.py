@@ -18,13 +18,14 @@ WITNESS = "provenance"  # says in a record where it is from, and changes no numb
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """A small package in a folder of its own."""
+    """A small package in a folder of its own, beside it room for the rest of a checkout."""
+    tmp_path = tmp_path / "shooting"
     for name, text in {
         "fit.py": "a = 1\n",
         "native/step.c": "int a;\n",
         "figures/b.py": "b\n",
     }.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     monkeypatch.setattr(provenance, "PACKAGE", tmp_path)
     return tmp_path
@@ -106,7 +107,7 @@ def test_control_an_import_inside_a_function_is_found():
 
 
 def test_the_commit_says_whether_sources_differ_from_it(package):
-    git(package, "init", "-q")
+    git(package.parent, "init", "-q")
     git(package, "add", ".")
     git(package, "commit", "-q", "-m", "one")
     assert commit() == (git(package, "rev-parse", "HEAD"), False)
@@ -115,6 +116,15 @@ def test_the_commit_says_whether_sources_differ_from_it(package):
     git(package, "checkout", "-q", ".")
     (package / "new.py").write_text("n = 1\n")
     assert commit()[1], "a source that git does not know is a change too"
+
+
+def test_inside_the_checkout_of_something_else_there_is_no_commit(package):
+    """Installed in the environment of another project, say, which git ignores there."""
+    stranger = package.parents[1]
+    git(stranger, "init", "-q")
+    git(stranger, "commit", "-q", "--allow-empty", "-m", "not ours")
+    assert git(package, "rev-parse", "HEAD")  # git itself would name it
+    assert commit() == (None, None)
 
 
 def test_outside_a_checkout_there_is_no_commit(package, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import io
 import json
@@ -20,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy import TOY, ToyConfig
 
-from shooting import record_files, records
+from shooting import record_files, records, storage
 from shooting.checkpoints import FileCheckpoint
 from shooting.errors import MissingDataError
 from shooting.experiments import EXPERIMENTS, PROFILES, Experiment
@@ -673,22 +674,53 @@ def test_death_between_arrays_and_json_leaves_no_record(record, monkeypatch):
     class Dead(BaseException):
         pass
 
-    writes = []
-    original = record_files.atomic_write
+    renamed = []
+    original = os.replace
 
-    def second_dies(path, data):
-        writes.append(path.suffix)
-        if path.suffix == ".json":
+    def second_dies(source, target):
+        renamed.append(target.suffix)
+        if target.suffix == ".json":
             raise Dead
-        original(path, data)
+        original(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(record_files, "atomic_write", second_dies)
+        patch.setattr(record_files.os, "replace", second_dies)
         with pytest.raises(Dead):
             records.compute(TOY, CONFIG, fresh=True)
-    assert writes[-2:] == [".npz", ".json"]
+    assert renamed[-2:] == [".npz", ".json"]
     assert records.load("toy", CONFIG) is None
     assert records.compute(TOY, CONFIG).id == record.id
+
+
+@pytest.mark.parametrize("full_at", [1, 2])
+def test_a_full_disk_leaves_the_old_record_and_no_litter(record, monkeypatch, full_at):
+    """Nothing is removed before all that replaces it is on disk."""
+    asked = []
+    target = records.folders()[1] / "toy" / f"{record.id}.json"
+    before = records.compute(TOY, CONFIG, out=target.parents[1])
+
+    def fsync(handle):
+        asked.append(handle)
+        if len(asked) == full_at:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    document = record_files.read_document(target)
+    with monkeypatch.context() as patch:
+        patch.setattr(storage.os, "fsync", fsync)
+        with pytest.raises(OSError, match="No space left"):
+            record_files.write(target, document, {"new": np.ones(3)})
+    assert records.read(target, CONFIG).id == before.id
+    assert sorted(p.name for p in target.parent.iterdir()) == sorted(
+        [target.name, target.with_suffix(".npz").name]
+    )
+
+
+def test_a_record_with_the_word_nan_is_corrupt(record):
+    """JSON does not know it, Python's reader does."""
+    text = record.path.read_text(encoding="utf-8")
+    record.path.write_text(text.replace('"facts": {', '"facts": {"odd": NaN, ', 1), "utf-8")
+    with pytest.raises(CorruptFileError, match="expected a record in"):
+        records.load("toy", CONFIG)
 
 
 # --- stale ---------------------------------------------------------------------------------

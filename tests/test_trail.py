@@ -31,6 +31,15 @@ def test_every_record_has_a_row(made):
     assert "python -m shooting run --experiment toy" in page.find("pre").text
 
 
+def test_a_row_says_how_long_and_by_which_route(made):
+    about = {**made[0].provenance, "wall_seconds": 90.0, "route": "by hand"}
+    html = trail([dataclasses.replace(made[0], provenance=about)])._repr_html_()
+    (row,) = BeautifulSoup(html, "html.parser").find_all("tr")[1:]
+    texts = [c.text for c in row.find_all("td")]
+    assert "1.5" in texts  # minutes
+    assert any(text.endswith(", by hand") for text in texts)
+
+
 def test_changes_beyond_the_commit_are_said(made):
     about = {**made[0].provenance, "commit": "a" * 40, "dirty": True}
     html = trail([dataclasses.replace(made[0], provenance=about)])._repr_html_()

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 from toy import TOY, ToyConfig
 
 from shooting import records, verification
@@ -131,7 +132,33 @@ def test_final_losses_elsewhere_stay_in_the_widened_range(record):
 
 def test_a_run_that_fails_elsewhere_only_is_a_difference(record):
     loss = np.array([np.nan, *record.metrics["loss"][1:]])
-    assert compare(record, changed(elsewhere(record), metrics={"loss": loss}))
+    failed = np.array([3, -1, -1])
+    assert compare(record, changed(elsewhere(record), metrics={"loss": loss}, failed_at=failed))
+
+
+def test_measured_facts_elsewhere_are_no_counts(record):
+    """The error of a predictor without a network is a fact too, and moves in its last bits."""
+    was = changed(record, facts={"error": 0.1, "parameters": 6})
+    now = changed(elsewhere(was), facts={"error": 0.1 * (1 + 1e-12)})
+    assert compare(was, now) == []
+    assert compare(was, changed(now, facts={"parameters": 6.5}))  # control
+
+
+def test_first_steps_are_taken_in_single_precision_whatever_the_default(record):
+    """As they were when they were recorded."""
+    seen = []
+
+    def train(config, checkpoint):
+        seen.append(torch.get_default_dtype())
+        return TOY.train(config, checkpoint)
+
+    experiment = dataclasses.replace(TOY, train=train)
+    torch.set_default_dtype(torch.float64)
+    try:
+        verification._first_steps(experiment, record)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert seen == [torch.float32]
 
 
 def test_range_of_one_run_is_widened_by_its_value():

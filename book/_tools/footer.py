@@ -2,7 +2,6 @@
 
 import functools
 import json
-import os
 import re
 from collections.abc import Iterable
 from datetime import datetime
@@ -15,6 +14,8 @@ import yaml
 
 from shooting.provenance import is_present
 from shooting.record_files import read_document
+from shooting.records import since
+from shooting.storage import state_folder
 
 ROOT = checkout.ROOT
 RECORDS = ROOT / "book" / "records"
@@ -81,17 +82,22 @@ def experiments(notebook: dict[str, Any], page: str) -> list[str]:
 
 def record_folders(used: str) -> list[Path]:
     """Where records of a profile are: the committed ones; for `paper` the local ones too."""
-    state = os.environ.get("SHOOTING_STATE")
-    return [RECORDS, *([Path(state) / "records"] if used == "paper" and state else [])]
+    return [RECORDS, *([state_folder() / "records"] if used == "paper" else [])]
 
 
 @functools.cache
 def provenance(folder: Path, name: str) -> tuple[tuple[str, str, str], ...]:
-    """Id, day and hash of the sources of every record of an experiment in a folder."""
+    """Id, day and hash of the sources of every record of an experiment in a folder.
+
+    Under ``$FRESH`` only of those that were begun since then, as on the page itself.
+    """
     found = []
+    moment = since()
     for path in sorted((folder / name).glob("*.json")):
         record = read_document(path)
         made = record["provenance"]
+        if moment is not None and datetime.fromisoformat(made["started"]) < moment:
+            continue
         found.append((str(record["id"]), str(made["ended"])[:10], str(made["source"])))
     return tuple(found)
 
@@ -108,7 +114,8 @@ def records(names: Iterable[str], used: str) -> str:
     """
     parts = []
     for name in names:
-        found = [r for folder in record_folders(used) for r in provenance(folder, name)]
+        every = (r for folder in record_folders(used) for r in provenance(folder, name))
+        found = list({one: (one, *rest) for one, *rest in reversed([*every])}.values())[::-1]
         if found:
             days = sorted({day for _, day, _ in found})
             span = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pdf
 
+from shooting.storage import atomic_write
+
 STATIC = Path(__file__).resolve().parent.parent / "_static"
 STYLE = """<style>
 path, circle { fill: none; vector-effect: non-scaling-stroke }
@@ -56,5 +58,5 @@ if __name__ == "__main__":
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=pdf.browser(), args=pdf.LAUNCH)
-        (STATIC / "live.svg").write_text(still(browser.new_page()), encoding="utf-8")
+        atomic_write(STATIC / "live.svg", still(browser.new_page()).encode())
         browser.close()

@@ -17,6 +17,8 @@ from typing import Any
 
 import checkout
 
+from shooting.storage import atomic_write
+
 STORED = checkout.ROOT / "book" / "times.json"
 
 
@@ -70,7 +72,7 @@ def main() -> int:
     options = parser.parse_args()
     known = json.loads(options.into.read_text(encoding="utf-8")) if options.into.exists() else {}
     content = update(known, options.notebooks)
-    options.into.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    atomic_write(options.into, (json.dumps(content, indent=1) + "\n").encode())
     return 0
 
 

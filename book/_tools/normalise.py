@@ -14,6 +14,8 @@ from typing import Any
 
 import nbformat
 
+from shooting.storage import atomic_write
+
 KERNEL = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
@@ -90,7 +92,7 @@ def main() -> int:
         if arguments.check and content != path.read_text(encoding="utf-8"):
             rough.append(str(path))
         if arguments.into is not None:
-            (arguments.into / path.name).write_text(content, encoding="utf-8")
+            atomic_write(arguments.into / path.name, content.encode())
     if rough:
         sys.stderr.write(f"not in normal form: {', '.join(rough)}; try make reference\n")
     return 1 if rough else 0

@@ -15,6 +15,7 @@ from typing import Any
 import checkout
 import nbformat
 import papermill
+from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 
@@ -84,6 +85,11 @@ def main() -> int:
     start = time.monotonic()
     try:
         execute(arguments.source, arguments.target, arguments.profile)
+    except DeadKernelError:
+        sys.stderr.write(
+            f"{arguments.source}: its kernel died, most likely for want of memory; try JOBS=1\n"
+        )
+        return 1
     except PapermillExecutionError as error:
         code = "\n".join("    " + line for line in error.source.splitlines())
         sys.stderr.write(

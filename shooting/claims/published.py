@@ -102,12 +102,15 @@ def _matches(
 
 
 def rotating(model: str) -> str:
-    """Error at the left-out angle, and its spread over digits, of the run at full length."""
-    found = records.load(ROTATING_MNIST, RotatingConfig(model=model))
-    if found is None:
+    """Error at the left-out angle, and its spread over digits, of each run at full length."""
+    configs = (RotatingConfig(model=model), RotatingConfig.released(model=model))
+    known = [r for c in configs if (r := records.load(ROTATING_MNIST, c)) is not None]
+    if not known:
         return missing("rotating_mnist")
-    error, spread = (float(found.metrics[k][0]) for k in ("mse", "mse_std"))
-    return f"{error:.4f} ± {spread:.4f} (one run)"
+    return "; ".join(
+        f"{r.metrics['mse'][0]:.4f} ± {r.metrics['mse_std'][0]:.4f} (one run, {r.config.protocol})"
+        for r in known
+    )
 
 
 def balls(model: str) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from shooting import records
-from shooting.claims.rule import Part, Verdict, combine, compare, not_run, threshold
+from shooting.claims.rule import Part, Verdict, combine, compare, median, not_run, threshold
 from shooting.experiments.models import MODELS
 from shooting.experiments.regression import MORE_SEEDS, REGRESSION, RegressionConfig
 
@@ -105,7 +106,17 @@ def static_particles_fail() -> Verdict:
         )
         for r in found
     ]
-    return combine(parts, [i for r in found for i in r.ids])
+    note = _fitted({f"α = {r.config.inflation}": r for r in found}, bound)
+    return combine(parts, [i for r in found for i in r.ids], note)
+
+
+def _fitted(by: Mapping[str, Runs], bound: float) -> str:
+    """How many runs of each setting lie below a bound, in words: a median hides the others."""
+    counts = []
+    for name, r in by.items():
+        errors = r.metrics["mse"]
+        counts.append(f"{sum(x < bound for x in errors)} of {len(errors)} at {name}")
+    return "runs that fit: " + ", ".join(counts)
 
 
 def cubic_static_slightly_better() -> Verdict:
@@ -146,7 +157,8 @@ def quadratic_needs_fifteen() -> Verdict:
         parts.append(
             threshold(f"MSE {side} {bound:.2g}, K = {k}", r.metrics["mse"], bound, below=k >= 15)
         )
-    return combine(parts, [i for r in by.values() for i in r.ids])
+    note = _fitted({f"K = {k}": r for k, r in by.items()}, bound)
+    return combine(parts, [i for r in by.values() for i in r.ids], note)
 
 
 def cubic_loss_falls_with_particles() -> Verdict:
@@ -159,7 +171,26 @@ def cubic_loss_falls_with_particles() -> Verdict:
         compare(f"loss, K = {b} below K = {a}", by[b].metrics["loss"], by[a].metrics["loss"])
         for a, b in pairs
     ]
-    return combine(parts, [i for r in by.values() for i in r.ids])
+    medians = ", ".join(f"{median(r.metrics['mse']):.2g}" for r in by.values())
+    note = f"the loss includes R; median MSE alone {medians}"
+    return combine(parts, [i for r in by.values() for i in r.ids], note)
+
+
+def loss_falls_with_inflation() -> Verdict:
+    """K27: the larger alpha, the lower the loss that training the dynamic model finds."""
+    configs = {(f, a): RegressionConfig(function=f, inflation=a) for f in GOOD for a in FACTORS}
+    found, gap = _load(list(configs.values()))
+    if gap:
+        return gap
+    by = dict(zip(configs, found, strict=True))
+    parts = [
+        compare(
+            f"loss, {f}: α = {b} below α = {a}", by[f, b].metrics["loss"], by[f, a].metrics["loss"]
+        )
+        for f in GOOD
+        for a, b in pairwise(FACTORS)
+    ]
+    return combine(parts, [i for r in found for i in r.ids])
 
 
 def particles_trade_complexity() -> Verdict:

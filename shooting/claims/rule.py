@@ -9,7 +9,7 @@ reproduced if none is even in sign, and partly otherwise.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,14 +25,22 @@ class Part:
     Attributes:
         what: What is compared, in words.
         medians: Medians of the side claimed lower, and of the other.
-        interval: Bootstrap interval of (other - claimed lower).
+        interval: Bootstrap interval of (other - claimed lower); of single runs the margin, twice.
         status: Verdict on this comparison alone.
+        runs: How many on each side; 0 for a constant.
     """
 
     what: str
     medians: tuple[float, float]
     interval: tuple[float, float]
     status: str
+    runs: tuple[int, int] = (1, 0)
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether it is not reproduced, but the interval holds 0: the sign alone decided."""
+        low, high = self.interval
+        return self.status == NOT and max(self.runs) > 1 and low <= 0 <= high
 
 
 @dataclass(frozen=True)
@@ -82,19 +90,30 @@ def compare(what: str, lower: Sequence[float], other: Sequence[float]) -> Part:
     Returns:
         The comparison with its verdict.
     """
-    a, b = (np.where(np.isnan(v), np.inf, v) for v in map(np.asarray, (lower, other)))
-    medians = float(np.median(a)), float(np.median(b))
+    a, b = map(_counted, (lower, other))
+    medians = median(lower), median(other)
     interval = median_interval(a, b)
     status = REPRODUCED if interval[0] > 0 else PARTLY if medians[0] < medians[1] else NOT
-    return Part(what, medians, interval, status)
+    return Part(what, medians, interval, status, (len(a), len(b)))
 
 
-def combine(parts: Sequence[Part], runs: Sequence[str] = ()) -> Verdict:
+def median(values: Sequence[float]) -> float:
+    """Median over runs, failed ones (NaN) as infinitely bad."""
+    return float(np.median(_counted(values)))
+
+
+def _counted(values: Sequence[float]) -> np.ndarray:
+    found: np.ndarray = np.where(np.isnan(np.asarray(values)), np.inf, np.asarray(values))
+    return found
+
+
+def combine(parts: Sequence[Part], runs: Sequence[str] = (), note: str = "") -> Verdict:
     """Verdict on a claim made of several comparisons.
 
     Args:
         parts: At least one comparison.
         runs: Ids of the records used.
+        note: What a reader should know beside the counts.
 
     Returns:
         The verdict with a sentence that counts the parts.
@@ -106,6 +125,7 @@ def combine(parts: Sequence[Part], runs: Sequence[str] = ()) -> Verdict:
         f"of {whole} comparisons {count[REPRODUCED]} hold, {count[PARTLY]} in part, "
         f"{count[NOT]} not"
     )
+    reason += f"; {note}" if note else ""
     return Verdict(status, reason, tuple(parts), tuple(dict.fromkeys(runs)))
 
 
@@ -123,9 +143,11 @@ def threshold(what: str, values: Sequence[float], bound: float, *, below: bool =
     """
     constant = [bound] * len(values)
     if below:
-        return compare(what, values, constant)
-    against = np.where(np.isnan(values), -np.inf, values)
-    return compare(what, constant, [float(v) for v in against])
+        part = compare(what, values, constant)
+    else:
+        against = np.where(np.isnan(values), -np.inf, values)
+        part = compare(what, constant, [float(v) for v in against])
+    return replace(part, runs=(len(values), 0) if below else (0, len(values)))
 
 
 def not_run(missing: int, command: str) -> Verdict:

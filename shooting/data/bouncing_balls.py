@@ -182,8 +182,8 @@ def triangle_weights(larger: int, smaller: int) -> np.ndarray:
 
 
 def to_bytes(images: np.ndarray) -> np.ndarray:
-    """Images in [0, 1] as uint8: alike on all processors, which float64 is not."""
-    return np.round(255 * images).astype(np.uint8)
+    """Images as uint8, cut off at 0 and 1: alike on all processors, which float64 is not."""
+    return np.round(255 * images.clip(0, 1)).astype(np.uint8)
 
 
 def make(split: str, count: int, side: int = SIDE, start: int = 0) -> np.ndarray:

@@ -177,8 +177,8 @@ def spline() -> Any:
 
 
 def to_bytes(frames: np.ndarray) -> np.ndarray:
-    """Frames in [0, 1] as uint8: alike on all processors, which float64 is not."""
-    return np.round(255 * frames).astype(np.uint8)
+    """Frames as uint8, cut off at 0 and 1: alike on all processors, which float64 is not."""
+    return np.round(255 * frames.clip(0, 1)).astype(np.uint8)
 
 
 @functools.cache

@@ -184,19 +184,22 @@ def make_model(config: SpiralConfig) -> Parametrization:
 
 
 @torch.no_grad()
-def pasted(model: Parametrization, samples: int = SAMPLES) -> Tensor:
+def pasted(
+    model: Parametrization, samples: int = SAMPLES, *, intervals: int = SNIPPET - 1
+) -> Tensor:
     """The long trajectory from x(0), each short solution starting where the last one ends.
 
     Args:
         model: A trained model of any kind.
         samples: Samples to predict, the given start included.
+        intervals: How much of a short solution is used before the next one starts; at most 4.
 
     Returns:
         Positions ``(runs, samples, 2)``, held within [-100, 100].
     """
     path = [trajectory()[:1].expand(model.runs, 1, 2)]
-    for _ in range(1, samples, SNIPPET - 1):
-        piece = model(path[-1][:, -1:], TIMES)[:, 1:, 0]
+    for _ in range(1, samples, intervals):
+        piece = model(path[-1][:, -1:], TIMES)[:, 1 : intervals + 1, 0]
         path.append(piece.nan_to_num(FENCE, FENCE, -FENCE).clamp(-FENCE, FENCE))
     return torch.cat(path, dim=1)[:, :samples]
 

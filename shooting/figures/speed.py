@@ -49,6 +49,36 @@ def factors(record: Record, alpha: int, runs: int) -> dict[str, float]:
     return {name: float(base / t[1]) for name, t in per_run(record, alpha, runs).items()}
 
 
+def bars(record: Record) -> list[tuple[str, float, float, float | None]]:
+    """What was measured against the bars that were set before.
+
+    Args:
+        record: The benchmark's record.
+
+    Returns:
+        What, its bar, the factor in an ensemble of twenty, and the factor of a single run where
+        that is another; both over a single run of torchdiffeq, or of JAX where it says so.
+    """
+    many, alone = ({a: factors(record, a, n) for a in (16, 128)} for n in (20, 1))
+    pair = {e["alpha"]: e["times"] for e in record["threads"]}[128]
+    balls = {k: v["cpu"] for k, v in record["balls"]["times"].items()}
+
+    def lead(found: dict[str, float]) -> float:
+        return found["native"] / max(v for k, v in found.items() if "JAX" in k)
+
+    return [
+        *(
+            (f"{rung}, α = {a}", bar, many[a][rung], alone[a][rung])
+            for rung, goals in (("discrete adjoint", (15, 7)), ("native", (60, 18)))
+            for a, bar in zip((16, 128), goals, strict=True)
+        ),
+        *((f"native over JAX, α = {a}", 1, lead(many[a]), lead(alone[a])) for a in (16, 128)),
+        ("two threads over one, α = 128", 1.7, pair["1"]["wall"] / pair["2"]["wall"], None),
+        ("native over θ-form, size of the balls", 7, balls["θ-form, autograd"] / balls["native"],
+         None),
+    ]  # fmt: skip
+
+
 def ladder(record: Record) -> Figure:
     """Time per run and step of every rung, alone and in an ensemble of twenty.
 

@@ -21,7 +21,7 @@ from PIL import Image
 # Okabe-Ito order of seaborn's "colorblind" palette: distinguishable in every common deficiency
 PALETTE: list[tuple[float, float, float]] = [tuple(c) for c in sns.color_palette("colorblind")]
 
-COLOURS = 48  # of an inline figure
+COLOURS = 48  # of an inline figure, besides those of the palette
 
 MODEL_COLOURS = {
     "static_direct": PALETTE[7],
@@ -88,6 +88,9 @@ def laid_out(fig: Figure) -> Iterator[Bbox]:
 def small_png(fig: Figure) -> bytes:
     """A figure as PNG with a palette: a third of the size of true colour, alike to the eye.
 
+    Thin lines of two similar colours would be merged by counting pixels, so the book's own
+    colours are always among those kept.
+
     Args:
         fig: The figure.
 
@@ -97,9 +100,11 @@ def small_png(fig: Figure) -> bytes:
     raw, small = BytesIO(), BytesIO()
     with laid_out(fig) as box:
         fig.savefig(raw, format="png", dpi=fig.dpi, bbox_inches=box)
-    Image.open(raw).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(
-        small, format="png", optimize=True
-    )
+    image = Image.open(raw).convert("RGB")
+    frequent = image.quantize(COLOURS).getpalette() or []
+    kept = Image.new("P", (1, 1))
+    kept.putpalette([*(round(255 * c) for colour in PALETTE for c in colour), *frequent])
+    image.quantize(palette=kept, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
     return small.getvalue()
 
 

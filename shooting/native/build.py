@@ -1,7 +1,7 @@
 """Compile a C source with the user's own compiler at first use, and keep the result in a cache.
 
 Nothing is compiled when the package is installed. Without a compiler the solves take another
-route; the reason is logged once and `library` repeats it.
+route; the reason is logged once, as information, and `native.library_error` repeats it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ def load(dtype: torch.dtype, source: Path | None = None) -> tuple[ctypes.CDLL | 
     try:
         return ctypes.CDLL(str(build(dtype, cache=cache_folder(), source=source))), ""
     except (BuildError, OSError) as error:
-        logger.warning("no native solve, PyTorch does the work instead: %s", error)
+        # no warning: nothing is wrong, and on a page of the book it would count as an error
+        logger.info("no native solve, PyTorch does the work instead: %s", error)
         return None, str(error) if isinstance(error, BuildError) else f"{error}; set SHOOTING_CACHE"
 
 

@@ -30,6 +30,7 @@ from shooting.experiments.models import MODELS
 from shooting.experiments.regression import REGRESSION
 from shooting.figures.speed import in_complete_set
 from shooting.identity import record_id
+from shooting.storage import atomic_write
 
 RECORD = Path(__file__).resolve().parents[2] / "book" / "records" / "bench.json"
 Times = dict[str, dict[str, float]]
@@ -333,8 +334,8 @@ def main() -> dict[str, Any]:
     }
     record["provenance"]["load_end"] = os.getloadavg()[0]
     record["provenance"]["seconds"] = time.perf_counter() - begun
-    RECORD.parent.mkdir(parents=True, exist_ok=True)
-    RECORD.write_text(json.dumps(_rounded(record), indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps(_rounded(record), indent=1, ensure_ascii=False) + "\n"
+    atomic_write(RECORD, text.encode())
     return record
 
 

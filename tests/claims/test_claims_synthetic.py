@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from shooting.claims import circles, load_claims, regression, spiral
+from shooting.claims import ablations, circles, load_claims, regression, spiral
 from shooting.data.spiral import trajectory
 from shooting.experiments.circles import CirclesConfig, grid
 from shooting.experiments.spiral import SpiralConfig
@@ -154,6 +154,59 @@ def test_published_rates_are_looked_for_at_one_weight(monkeypatch):
     where = {5: 0.5, 10: 0.7, 20: 1.0}
     pretend(monkeypatch, circles, lambda c: metrics(c, where[c.inflation]))
     assert circles.published_rates().status == "partly"
+
+
+def test_of_two_weights_that_hold_as_many_rates_the_nearer_is_shown(monkeypatch):
+    """Both hold 4 and 8 %; at 0.5 the largest rate is 20 %, at 0.7 it is 82 %."""
+    largest = {0.5: 10, 0.7: 41}
+
+    def metrics(c):
+        count = {5: 2, 10: 4, 20: largest.get(c.classification, 50)}[c.inflation]
+        return {"fits": np.arange(50) < (count if c.classification in largest else 50)}
+
+    pretend(monkeypatch, circles, metrics)
+    verdict = circles.published_rates()
+    assert [p.medians[0] for p in verdict.parts] == [0.04, 0.08, 0.2]
+    assert {p.runs for p in verdict.parts} == {(50, 0)}
+
+
+def test_runs_that_fit_are_counted_beside_the_median(monkeypatch):
+    monkeypatch.setattr(regression.records, "load", errors(lambda c, n: np.arange(n) < 3))
+    reason = regression.quadratic_needs_fifteen().reason
+    assert reason.endswith(
+        "runs that fit: 3 of 10 at K = 2, 3 of 10 at K = 5, 6 of 50 at K = 15, 3 of 10 at K = 25"
+    )
+
+
+def errors(fits):
+    """Records with an error of 0 where a run fits, of 1 elsewhere; 40 more seeds for K = 15."""
+
+    def load(experiment, config):
+        runs = len(config.seeds)
+        if runs > 10 and config.particles != 15:
+            return None
+        metrics = {"mse": np.where(fits(config, runs), 0.0, 1.0)}
+        return SimpleNamespace(
+            id="test", config=config, metrics=metrics, failed_at=np.full(runs, -1)
+        )
+
+    return load
+
+
+def test_a_rival_with_as_many_parameters_is_no_gain(monkeypatch):
+    """K25 asks for half the parameters first: at equal loss it holds, unless they are not."""
+
+    def load(experiment, config):
+        metrics = {"loss": spread(1.0, len(config.seeds))}
+        failed_at = np.full(len(config.seeds), -1)
+        return SimpleNamespace(id="test", config=config, metrics=metrics, failed_at=failed_at)
+
+    monkeypatch.setattr(regression.records, "load", load)
+    assert ablations.fewer_parameters().status == "reproduced"
+    monkeypatch.setattr(ablations, "FEWER", 0.3)  # at α = 16 it is 542 of 1557
+    parts = ablations.fewer_parameters().parts
+    assert [p.status for p in parts if "α = 16" in p.what] == ["not reproduced"] * 2
+    assert {p.status for p in parts if "α = 16" not in p.what} == {"reproduced"}
 
 
 @pytest.mark.parametrize("module", ["spiral", "circles"])

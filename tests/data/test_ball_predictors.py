@@ -38,6 +38,22 @@ def test_simulation_is_exact_where_nothing_happened_between_the_known_frames(fli
     assert miss[~calm].max() > 1e-3
 
 
+def test_three_frames_tell_where_two_do_not():
+    """Exact as soon as nothing happened between one of the two pairs of known frames."""
+    x, v = balls.trajectories("test", 500)
+    calm = [np.all(v[:, k] == v[:, k + 1], axis=(1, 2)) for k in (0, 1)]
+    eventful = np.flatnonzero(~calm[1])  # a fifth of the scenes; the others are tested above
+    x, before = x[eventful], calm[0][eventful]
+    truth = predict.picture(x[:, 3:13])
+    miss = ((predict.simulated_from_three(x[:, :3]) - truth) ** 2).mean((1, 2, 3))
+    rescued = np.flatnonzero(before)
+    assert len(rescued) > 20
+    assert miss[rescued].max() < 1e-12  # collisions amplify rounding, as above
+    assert miss[~before].max() > 1e-3
+    with_two = ((predict.simulated(x[:, :3]) - truth) ** 2).mean((1, 2, 3))
+    assert with_two[rescued].max() > 1e-3  # control
+
+
 def test_ridge_recovers_a_linear_law_and_prefers_a_large_penalty_for_noise():
     rng = np.random.default_rng(0)
     law = rng.normal(size=(12, 40)) / 10

@@ -204,3 +204,8 @@ def test_other_arithmetic_is_noticed_before_anything_is_kept(cache, monkeypatch)
 def test_unknown_sequences_are_refused_in_a_sentence(arguments, words):
     with pytest.raises(ValueError, match=words):
         data.sequences(*arguments)
+
+
+def test_bytes_are_cut_off_where_a_drawing_leaves_the_range():
+    drawn = np.array([-0.5, 0.0, 0.5, 1.0, 1.5])
+    assert data.to_bytes(drawn).tolist() == [0, 0, 128, 255, 255]

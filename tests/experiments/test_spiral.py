@@ -35,17 +35,21 @@ TABLE_2 = {
 
 
 class TrueFlow:
-    """Stands in for a model: the spiral's own flow, off by a drift per unit of time."""
+    """Stands in for a model: the spiral's own flow, off by a drift, which may grow with depth."""
 
     runs = 1
 
-    def __init__(self, drift=0.0):
+    def __init__(self, drift=0.0, grows=False):
         self.drift = drift
+        self.grows = grows
 
     def __call__(self, x, times):
         steps = make_grid(times, step=SPACING / 40)
         path = runge_kutta(
-            lambda t, y: (velocity(y[0]) + self.drift,), (x,), steps, TABLEAUS["rk4"]
+            lambda t, y: (velocity(y[0]) + self.drift * (t if self.grows else 1),),
+            (x,),
+            steps,
+            TABLEAUS["rk4"],
         )
         return torch.stack([y[0] for y in path], dim=1)
 
@@ -96,6 +100,16 @@ def test_pasting_the_true_flow_gives_the_spiral():
     # 1e-3: float32 rounding, enlarged where the spiral is fast
     assert (path - trajectory()).abs().max() < 1e-3
     assert float(followed(path)) == pytest.approx(199 * SPACING, rel=1e-6)
+
+
+def test_pieces_may_be_shorter_than_a_snippet():
+    """A flow that errs more the deeper it goes errs less if only its first quarter is used."""
+    whole, short = (pasted(TrueFlow(drift=3.0, grows=True), intervals=n) for n in (4, 1))
+    assert whole.shape == short.shape == (1, 200, 2)
+    assert torch.equal(whole[:, :2], short[:, :2])  # where both have used one interval
+    off = [float((path - trajectory())[:, :20].abs().max()) for path in (whole, short)]
+    # the drift's mean over depth is 3 * 0.1 and 3 * 0.025: four times less, roughly
+    assert off[1] < 0.5 * off[0]
 
 
 def test_pasting_a_wrong_flow_does_not():
