@@ -123,7 +123,7 @@ def test_small_pictures_keep_the_colours_of_the_book():
         ax.axhline(k, color=colour, lw=3)
     found = {c for _, c in Image.open(BytesIO(small_png(fig))).convert("RGB").getcolors(256)}
     wanted = {tuple(round(255 * x) for x in colour) for colour in PALETTE}
-    assert wanted <= found
+    assert wanted | {(255, 255, 255)} <= found
     plain = Image.open(BytesIO(_png(fig))).convert("RGB").quantize(58, dither=Image.Dither.NONE)
     assert not wanted <= {c for _, c in plain.convert("RGB").getcolors(256)}  # control
 

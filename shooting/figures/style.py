@@ -12,6 +12,7 @@ from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
@@ -101,11 +102,21 @@ def small_png(fig: Figure) -> bytes:
     with laid_out(fig) as box:
         fig.savefig(raw, format="png", dpi=fig.dpi, bbox_inches=box)
     image = Image.open(raw).convert("RGB")
-    frequent = image.quantize(COLOURS).getpalette() or []
-    kept = Image.new("P", (1, 1))
-    kept.putpalette([*(round(255 * c) for colour in PALETTE for c in colour), *frequent])
-    image.quantize(palette=kept, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
+    frequent = np.reshape(image.quantize(COLOURS).getpalette() or [], (-1, 3))
+    own = np.round(255 * np.array([(1, 1, 1), (0, 0, 0), *PALETTE]))
+    _with_palette(image, np.vstack([own, frequent])).save(small, format="png", optimize=True)
     return small.getvalue()
+
+
+def _with_palette(image: Image.Image, palette: np.ndarray) -> Image.Image:
+    """An image with each pixel at the nearest colour of a palette; PIL's own search is coarse."""
+    red, green, blue = np.moveaxis(np.asarray(image, dtype=np.int32), -1, 0)
+    codes, where = np.unique(red << 16 | green << 8 | blue, return_inverse=True)
+    colours = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=-1)
+    nearest = ((colours[:, None] - palette) ** 2).sum(-1).argmin(1).astype(np.uint8)
+    found = Image.fromarray(nearest[where].reshape(red.shape), mode="P")
+    found.putpalette(palette.astype(np.uint8).tobytes())
+    return found
 
 
 class PlainLog(LogFormatter):
