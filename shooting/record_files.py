@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from shooting.identity import digest
-from shooting.storage import CorruptFileError, staged
+from shooting.storage import CorruptFileError, staged, sync_folder
 
 Document = dict[str, Any]
 ADVICE = "restore it from git, or remove it and run it again"
@@ -76,6 +76,7 @@ def _write_pair(path: Path, document: Document, packed: bytes) -> None:
         # all is on disk, and only names change: no moment with an old JSON beside new arrays
         path.unlink(missing_ok=True)
         os.replace(new_arrays, arrays)
+        sync_folder(path.parent)
         os.replace(new_text, path)
 
 

@@ -87,14 +87,15 @@ def staged(path: Path, data: bytes) -> Iterator[Path]:
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)  # a full disk leaves nothing behind
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
     for left in path.parent.glob(f".{path.name}.*.tmp"):
         with suppress(FileNotFoundError):  # its writer has just finished
             if time.time() - left.stat().st_mtime > LITTER_SECONDS:
                 left.unlink()
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Wait until renames in a folder are on disk."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

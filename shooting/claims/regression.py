@@ -43,10 +43,16 @@ def runs_of(config: RegressionConfig) -> Runs | None:
     return Runs(config, records.pooled(known), tuple(r.id for r in known))
 
 
-def _load(configs: Sequence[RegressionConfig]) -> tuple[list[Any], Verdict | None]:
-    found = [runs_of(c) for c in configs]
-    missing = sum(r is None for r in found)
+def _load(configs: Mapping[Any, RegressionConfig]) -> tuple[dict[Any, Any], Verdict | None]:
+    """The runs of each setting under its key, and what to say while some are missing."""
+    found = {key: runs_of(c) for key, c in configs.items()}
+    missing = sum(r is None for r in found.values())
     return found, not_run(missing, COMMAND) if missing else None
+
+
+def _judge(parts: Sequence[Part], by: Mapping[Any, Runs], note: str = "") -> Verdict:
+    """The verdict on comparisons of these runs."""
+    return combine(parts, [i for r in by.values() for i in r.ids], note)
 
 
 def _rivals(
@@ -58,10 +64,9 @@ def _rivals(
         for a in FACTORS
         for m in (*champions, *others)
     }
-    found, gap = _load(list(configs.values()))
+    by, gap = _load(configs)
     if gap:
         return gap
-    by = dict(zip(configs, found, strict=True))
     parts = [
         compare(
             f"{metric}, α = {a}: {MODELS[champion]} below {MODELS[m]}",
@@ -73,7 +78,7 @@ def _rivals(
         for a in FACTORS
         for m in others
     ]
-    return combine(parts, [i for r in found for i in r.ids])
+    return _judge(parts, by)
 
 
 DIRECT = ("static_direct", "dynamic_direct")
@@ -92,22 +97,22 @@ def quadratic_lowest_complexity() -> Verdict:
 
 def static_particles_fail() -> Verdict:
     """K2: the static particle model cannot fit the quadratic-like function."""
-    configs = [
-        RegressionConfig(function="quadratic-like", model="static_particles", inflation=a)
-        for a in FACTORS
-    ]
-    found, gap = _load(configs)
+    by, gap = _load(
+        {
+            f"α = {a}": RegressionConfig(
+                function="quadratic-like", model="static_particles", inflation=a
+            )
+            for a in FACTORS
+        }
+    )
     if gap:
         return gap
     bound = GOOD["quadratic-like"]
     parts = [
-        threshold(
-            f"MSE above {bound:.2g}, α = {r.config.inflation}", r.metrics["mse"], bound, below=False
-        )
-        for r in found
+        threshold(f"MSE above {bound:.2g}, {name}", r.metrics["mse"], bound, below=False)
+        for name, r in by.items()
     ]
-    note = _fitted({f"α = {r.config.inflation}": r for r in found}, bound)
-    return combine(parts, [i for r in found for i in r.ids], note)
+    return _judge(parts, by, _fitted(by, bound))
 
 
 def _fitted(by: Mapping[str, Runs], bound: float) -> str:
@@ -131,9 +136,7 @@ def cubic_particles_best_and_simplest() -> Verdict:
 
 
 def _fit_by_particles(function: str) -> tuple[dict[int, Any], Verdict | None]:
-    counts = (2, 5, 15, 25)
-    found, gap = _load([RegressionConfig(function=function, particles=k) for k in counts])
-    return dict(zip(counts, found, strict=True)), gap
+    return _load({k: RegressionConfig(function=function, particles=k) for k in (2, 5, 15, 25)})
 
 
 def two_particles_fit_cubic() -> Verdict:
@@ -158,7 +161,7 @@ def quadratic_needs_fifteen() -> Verdict:
             threshold(f"MSE {side} {bound:.2g}, K = {k}", r.metrics["mse"], bound, below=k >= 15)
         )
     note = _fitted({f"K = {k}": r for k, r in by.items()}, bound)
-    return combine(parts, [i for r in by.values() for i in r.ids], note)
+    return _judge(parts, by, note)
 
 
 def cubic_loss_falls_with_particles() -> Verdict:
@@ -173,16 +176,15 @@ def cubic_loss_falls_with_particles() -> Verdict:
     ]
     medians = ", ".join(f"{median(r.metrics['mse']):.2g}" for r in by.values())
     note = f"the loss includes R; median MSE alone {medians}"
-    return combine(parts, [i for r in by.values() for i in r.ids], note)
+    return _judge(parts, by, note)
 
 
 def loss_falls_with_inflation() -> Verdict:
     """K27: the larger alpha, the lower the loss that training the dynamic model finds."""
     configs = {(f, a): RegressionConfig(function=f, inflation=a) for f in GOOD for a in FACTORS}
-    found, gap = _load(list(configs.values()))
+    by, gap = _load(configs)
     if gap:
         return gap
-    by = dict(zip(configs, found, strict=True))
     parts = [
         compare(
             f"loss, {f}: α = {b} below α = {a}", by[f, b].metrics["loss"], by[f, a].metrics["loss"]
@@ -190,7 +192,7 @@ def loss_falls_with_inflation() -> Verdict:
         for f in GOOD
         for a, b in pairwise(FACTORS)
     ]
-    return combine(parts, [i for r in found for i in r.ids])
+    return _judge(parts, by)
 
 
 def particles_trade_complexity() -> Verdict:
@@ -206,41 +208,44 @@ def particles_trade_complexity() -> Verdict:
             by[25].metrics["complexity"],
         ),
     ]
-    return combine(parts, [i for r in by.values() for i in r.ids])
+    return _judge(parts, by)
 
 
-def _controls() -> tuple[list[Any], Verdict | None]:
-    return _load([RegressionConfig(function=f, inflation=a) for f in GOOD for a in (16, 64)])
+def _controls() -> tuple[dict[tuple[str, int], Any], Verdict | None]:
+    pairs = [(f, a) for f in GOOD for a in (16, 64)]
+    return _load({(f, a): RegressionConfig(function=f, inflation=a) for f, a in pairs})
 
 
 def weights_change_strongly() -> Verdict:
     """K12a: theta2(t) and b2(t) of the dynamic particle model show strong changes over depth."""
-    found, gap = _controls()
+    by, gap = _controls()
+    if gap:
+        return gap
     parts = [
         threshold(
-            f"{label} varies by over 10 %, {r.config.function}, α = {r.config.inflation}",
+            f"{label} varies by over 10 %, {f}, α = {a}",
             r.metrics[f"variation/{name}"],
             0.1,
             below=False,
         )
-        for r in found
-        if gap is None
+        for (f, a), r in by.items()
         for name, label in (("theta2", "θ₂"), ("b2", "b₂"))
     ]
-    return gap or combine(parts, [i for r in found for i in r.ids])
+    return _judge(parts, by)
 
 
 def theta3_changes_moderately() -> Verdict:
     """K12b: theta3(t), penalised more, changes more moderately than theta2(t) and b2(t)."""
-    found, gap = _controls()
+    by, gap = _controls()
+    if gap:
+        return gap
     parts = [
         compare(
-            f"change of θ₃ below {label}'s, {r.config.function}, α = {r.config.inflation}",
+            f"change of θ₃ below {label}'s, {f}, α = {a}",
             r.metrics["variation/theta3"],
             r.metrics[f"variation/{name}"],
         )
-        for r in found
-        if gap is None
+        for (f, a), r in by.items()
         for name, label in (("theta2", "θ₂"), ("b2", "b₂"))
     ]
-    return gap or combine(parts, [i for r in found for i in r.ids])
+    return _judge(parts, by)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from shooting.claims import book, combine, compare, load_claims, median_interval
+from shooting.claims import Part, book, combine, compare, load_claims, median_interval
 from shooting.claims.rule import NOT, PARTLY, REPRODUCED, threshold
 
 LOW, HIGH = np.linspace(0, 1, 10), np.linspace(3, 4, 10)
@@ -14,6 +14,18 @@ def test_the_three_verdicts_of_a_comparison():
     assert compare("hardly", LOW, LOW + 0.01).status == PARTLY
     assert compare("equal", LOW, LOW).status == NOT
     assert compare("wrong way", HIGH, LOW).status == NOT
+
+
+def test_a_comparison_says_how_many_runs_it_has_and_whether_they_decide():
+    hardly, against = compare("", LOW + 0.01, LOW), compare("", HIGH, LOW)
+    assert (hardly.status, against.status) == (NOT, NOT)
+    assert hardly.is_undecided  # the interval holds zero, only the sign is against the claim
+    assert not against.is_undecided
+    assert not compare("", LOW, LOW + 0.01).is_undecided  # partly says it already
+    assert compare("", LOW, LOW[:4]).runs == (10, 4)
+    assert threshold("", LOW, 2.0).runs == (10, 0)
+    assert threshold("", LOW, 2.0, below=False).runs == (0, 10)
+    assert not Part("single runs", (2.0, 2.0), (0.0, 0.0), NOT, (1, 1)).is_undecided
 
 
 def test_the_interval_covers_the_difference_and_repeats():
