@@ -5,6 +5,7 @@ Each predictor returns the frames 3 to 12 of sequences whose frames 0 to 2 are k
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from shooting.data.bouncing_balls import BOX, RADIUS, draw, shrink, simulate
 SEEN, STEPS = 3, 10
 SIMULATION = "… and collisions: the simulation"
 PENALTIES = (1.0, 10.0, 100.0, 1000.0)
+PART = 500  # sequences turned into numbers at a time
 
 
 def copy_last(seen: np.ndarray) -> np.ndarray:
@@ -91,32 +93,38 @@ def ridge(train: np.ndarray, validation: np.ndarray, seen: np.ndarray) -> np.nda
     """Affine maps from the pixels of three frames to those of the next ten.
 
     Args:
-        train: Sequences to fit, ``(m, 20, side, side)``.
-        validation: Sequences that choose the penalty among `PENALTIES`, for each step.
-        seen: Known frames ``(n, 3, side, side)``.
+        train: Sequences to fit, ``(m, 20, side, side)``, uint8.
+        validation: Sequences that choose the penalty among `PENALTIES`, for each step, uint8.
+        seen: Known frames ``(n, 3, side, side)`` in [0, 1].
 
     Returns:
         Frames ``(n, 10, side, side)``.
     """
-    asked = np.concatenate([validation[:, :SEEN], seen])
-    guesses = np.stack(list(_ridges(train, asked)))
-    tried, found = guesses[:, : len(validation)], guesses[:, len(validation) :]
-    best = step_errors(tried, validation[None, :, SEEN : SEEN + STEPS]).argmin(0)
+    asked, truth = (validation[:, part] / 255 for part in (slice(SEEN), slice(SEEN, SEEN + STEPS)))
+    guesses = np.stack(list(_ridges(train, np.concatenate([asked, seen]))))
+    tried, found = guesses[:, : len(asked)], guesses[:, len(asked) :]
+    best = step_errors(tried, truth).argmin(0)
     return np.stack([found[best[k], :, k] for k in range(STEPS)], axis=1)
 
 
 def _ridges(train: np.ndarray, seen: np.ndarray) -> Iterator[np.ndarray]:
-    """Predictions for each penalty, from one decomposition of the Gram matrix of sequences."""
-    rows, answers = (
-        part.reshape(len(train), -1) for part in (train[:, :SEEN], train[:, SEEN : SEEN + STEPS])
-    )
-    centre, offset = rows.mean(0), answers.mean(0)
-    rows = rows - centre
-    values, vectors = np.linalg.eigh(rows @ rows.T)
-    known = (seen.reshape(len(seen), -1) - centre) @ rows.T @ vectors
-    weights = vectors.T @ (answers - offset)
+    """Predictions for each penalty, from normal equations that are summed over parts of the data.
+
+    So the memory does not grow with the number of sequences, but for their bytes.
+    """
+    flat = train[:, : SEEN + STEPS].reshape(len(train), -1)
+    known = train[0, :SEEN].size
+    centre = flat.mean(0) / 255
+    square, mixed = np.zeros((known, known)), np.zeros((known, len(centre) - known))
+    for part in np.array_split(flat, math.ceil(len(flat) / PART)):
+        rows, answers = np.split(part / 255 - centre, [known], axis=1)
+        square += rows.T @ rows
+        mixed += rows.T @ answers
+    values, vectors = np.linalg.eigh(square)
+    coordinates = (seen.reshape(len(seen), -1) - centre[:known]) @ vectors
+    weights = vectors.T @ mixed
     for penalty in PENALTIES:
-        guess = offset + (known / (values + penalty)) @ weights
+        guess = centre[known:] + (coordinates / (values + penalty)) @ weights
         yield guess.reshape(len(seen), STEPS, *train.shape[2:])
 
 
@@ -139,14 +147,12 @@ def trivial_errors(train: int = 2000, test: int = 500) -> dict[str, np.ndarray]:
     Returns:
         Errors ``(10,)`` by name. The last four know the true positions, which no network is told.
     """
-    fitted, chosen, tested = (
-        balls.sequences(split, count) / 255
-        for split, count in (("train", train), ("validation", 100), ("test", test))
-    )
+    fitted, chosen = balls.sequences("train", train), balls.sequences("validation", 100)
+    tested = balls.sequences("test", test) / 255
     seen, truth = tested[:, :SEEN], tested[:, SEEN : SEEN + STEPS]
     x = balls.trajectories("test", test)[0][:, :SEEN]
     guesses = {
-        "mean frame": fitted[:, SEEN : SEEN + STEPS].mean(0)[None],
+        "mean frame": fitted[:, SEEN : SEEN + STEPS].mean(0)[None] / 255,
         "copy of the last frame": copy_last(seen),
         f"ridge on the pixels of {train} sequences": ridge(fitted, chosen, seen),
         "constant velocity, true positions": straight(x),

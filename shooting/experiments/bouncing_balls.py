@@ -116,6 +116,13 @@ class BallsConfig:
         }
         return cls(**(settings | changes))
 
+    @classmethod
+    def wide(cls, **changes: Any) -> BallsConfig:
+        """The paper's width and sequences, a sixth of its epochs, a fifth of the frames a step."""
+        width = ("inflation", "particles", "filters", "sequences", "validation", "batch")
+        paper = {name: getattr(cls(), name) for name in width}
+        return cls.reduced(**(paper | changes))
+
     @property
     def label(self) -> str:
         """Protocol and, where a run is smaller than published, the words that say so."""
@@ -343,13 +350,15 @@ def grid(profile: str) -> Sequence[BallsConfig]:
     """All runs of a profile.
 
     `quick`: the dynamic model, narrow and short. `paper`: three models at full length and the
-    released protocol for the dynamic model; then three models `reduced` to one core.
+    released protocol for the dynamic model; then three models `reduced` to one core, and the
+    dynamic one with all sequences, narrow and in the paper's width.
     """
     if check_profile(profile) == "quick":
         return [quick()]
     full = [BallsConfig(model=m) for m in reversed(COMPARED)]
     reduced = [BallsConfig.reduced(model=m) for m in reversed(COMPARED)]
-    return [*full, BallsConfig.released(), *reduced]
+    more = [BallsConfig.reduced(sequences=SPLITS["train"]), BallsConfig.wide()]
+    return [*full, BallsConfig.released(), *reduced, *more]
 
 
 BOUNCING_BALLS = Experiment("bouncing_balls", BallsConfig, grid, train)

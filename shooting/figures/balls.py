@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -15,6 +16,7 @@ from shooting.figures.style import MODEL_COLOURS, PALETTE
 
 STEPS = np.arange(1, 11)
 GREYS = ("0.65", "0.45", "0.25")
+STYLES = ("o-", "s--", "^-.")  # runs of one model, one after the other
 
 
 def sequences(truth: np.ndarray, predicted: Sequence[np.ndarray], names: Sequence[str]) -> Figure:
@@ -47,12 +49,18 @@ def sequences(truth: np.ndarray, predicted: Sequence[np.ndarray], names: Sequenc
     return fig
 
 
-def error_by_step(results: Sequence[Drawn], others: Mapping[str, Sequence[float]]) -> Figure:
+def error_by_step(
+    results: Sequence[Drawn],
+    others: Mapping[str, Sequence[float]],
+    *,
+    names: Sequence[str] | None = None,
+) -> Figure:
     """Test error against the steps ahead, one line per run, beside other predictors.
 
     Args:
-        results: Runs.
+        results: Runs; those of one model have its colour, and each a style of its own.
         others: Errors ``(10,)`` by name, drawn dashed.
+        names: Of the runs; the models' names by default.
 
     Returns:
         The figure.
@@ -61,9 +69,12 @@ def error_by_step(results: Sequence[Drawn], others: Mapping[str, Sequence[float]
     for k, (name, errors) in enumerate(others.items()):
         dashes = (0, (1 + k // 3 * 3, 1.5))
         ax.plot(STEPS, errors, ls=dashes, color=GREYS[k % 3], label=name)
-    for r in results:
-        ax.plot(STEPS, r.arrays["misses"][0][PREDICTED], "o-", ms=4, label=MODELS[r.config.model],
-                color=MODEL_COLOURS[r.config.model])  # fmt: skip
+    drawn: Counter[str] = Counter()
+    for k, r in enumerate(results):
+        model = r.config.model
+        ax.plot(STEPS, r.arrays["misses"][0][PREDICTED], STYLES[drawn[model] % len(STYLES)], ms=4,
+                label=names[k] if names else MODELS[model], color=MODEL_COLOURS[model])  # fmt: skip
+        drawn[model] += 1
     ax.set(xlabel="steps ahead", ylabel="squared error per pixel", yscale="log", xticks=STEPS)
     ax.legend(fontsize=7.5, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return fig

@@ -60,12 +60,26 @@ def test_ridge_recovers_a_linear_law_and_prefers_a_large_penalty_for_noise():
     frames = rng.normal(size=(90, 20, 2, 2))
     frames[:, 3:13] = (frames[:, :3].reshape(90, 12) @ law).reshape(90, 10, 2, 2)
     train, validation, test = frames[:60], frames[60:75], frames[75:]
-    found = predict.ridge(train, validation, test[:, :3])
+    found = predict.ridge(255 * train, 255 * validation, test[:, :3])
     # the penalty 1 shrinks coefficients by about 1/60
     assert ((found - test[:, 3:13]) ** 2).mean() < 0.002 * (test[:, 3:13] ** 2).mean()
     noise = rng.normal(size=(75, 20, 2, 2))
-    guess = predict.ridge(noise[:60], noise[60:], test[:, :3])
+    guess = predict.ridge(255 * noise[:60], 255 * noise[60:], test[:, :3])
     assert (guess**2).mean() < 0.2  # near the mean, not near the data (1)
+
+
+def test_ridge_solves_the_regularised_least_squares_in_parts(monkeypatch):
+    monkeypatch.setattr(predict, "PART", 7)
+    monkeypatch.setattr(predict, "PENALTIES", (3.0,))
+    rng = np.random.default_rng(1)
+    frames = rng.integers(0, 256, (40, 20, 2, 2), dtype=np.uint8)
+    train, validation, seen = frames[:30], frames[30:35], frames[35:, :3] / 255
+    x, y = (train[:, k].reshape(30, -1) / 255 for k in (slice(3), slice(3, 13)))
+    rows = x - x.mean(0)
+    law = np.linalg.solve(rows.T @ rows + 3 * np.eye(12), rows.T @ (y - y.mean(0)))
+    expected = (seen.reshape(5, -1) - x.mean(0)) @ law + y.mean(0)
+    found = predict.ridge(train, validation, seen).reshape(5, -1)
+    np.testing.assert_allclose(found, expected, rtol=1e-10)  # float64
 
 
 def test_errors_of_a_hand_made_case():

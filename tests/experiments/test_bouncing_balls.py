@@ -237,8 +237,11 @@ def test_protocols_and_labels():
     assert (paper.learning_rate, paper.penalty, paper.epochs) == (0.001, 0.0001, 100)
     assert (released.latent, released.theta3_weight) == (40, 0.1)
     assert (paper.label, released.label) == ("paper", "released")
-    for small in (reduced, quick()):
+    for small in (reduced, quick(), wide := BallsConfig.wide()):
         assert f"{small.sequences} sequences" in small.label  # a smaller run says so
+    width = ("latent", "inflation", "particles", "filters", "sequences", "validation", "batch")
+    assert all(getattr(wide, name) == getattr(paper, name) for name in width)
+    assert (wide.epochs, wide.frames) == (16, 4)
     assert BallsConfig.reduced(model="static_direct").particles == 0
 
 
@@ -248,5 +251,6 @@ def test_grid_begins_with_the_full_runs():
     assert len(full) == len(set(full))
     assert {c.model for c in full[:3]} == set(COMPARED)
     assert all((c.epochs, c.sequences, c.frames) == (100, 10_000, 20) for c in full[:4])
-    assert {c.protocol for c in full[4:]} == {"reduced"}
+    assert {c.protocol for c in full[4:]} == {"reduced"}  # never called the paper's
+    assert [c.sequences for c in full[4:]] == [2000] * 3 + [10_000] * 2
     assert data.SPLITS["train"] == 10_000

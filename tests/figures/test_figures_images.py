@@ -80,6 +80,18 @@ def test_balls_are_drawn_from_the_first_step_ahead():
     assert list(lines["copy"].get_ydata()) == [0.5] * 10
 
 
+def test_runs_of_one_model_share_its_colour_and_not_their_style():
+    runs = [
+        SimpleNamespace(config=c, arrays={"misses": np.full((1, 20), 1.0)})
+        for c in (BallsConfig.reduced(), BallsConfig.wide(), BallsConfig(model="static_direct"))
+    ]
+    (ax,) = balls.error_by_step(runs, {}, names=["small", "wide", "other"]).axes
+    small, wide, other = ax.lines
+    assert [line.get_label() for line in ax.lines] == ["small", "wide", "other"]
+    assert small.get_color() == wide.get_color() != other.get_color()
+    assert small.get_marker() == other.get_marker() != wide.get_marker()
+
+
 def test_wall_of_balls_has_truth_above_each_model():
     truth = np.full((2, 20, 28, 28), 9, np.uint8)
     first, second = (np.full((2, 20, 28, 28), v, np.uint8) for v in (100, 200))
