@@ -61,6 +61,7 @@ export SHOOTING_FIGDIR := $(CURDIR)/_build/figures/$(PROFILE)
 RUNS      := _build/runs/$(PROFILE)
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 EXECUTED  := $(NOTEBOOKS:notebooks/%=$(RUNS)/%)
+SUMMARIES := $(RUNS)/41_map.ipynb $(RUNS)/42_report.ipynb # they read all pages: titles, figures, errata
 PACKAGE   := $(shell find shooting -name '*.py' -o -name '*.[ch]')
 RECORDS   := $(shell find book/records -type f 2>/dev/null) $(wildcard book/*.yaml)
 PROSE     := _config.yml $(filter-out %/normalise.py %/run_notebook.py %/pdf.py %/live_still.py,$(wildcard book/_tools/*.py)) $(shell find book -type f ! -path '*/_tools/*' ! -path '*/records/*' ! -name '.*')
@@ -129,6 +130,8 @@ figures: $(EXECUTED) ## redraw every figure into _build/figures/PROFILE
 reference: $(EXECUTED) ## execute and store the outputs in notebooks/ as the reference
 	$(if $(NOTEBOOKS),,$(error there is no notebook in notebooks/))
 	@"$(PY)" book/_tools/normalise.py --into notebooks $(EXECUTED)
+	@$(MAKE) $(SUMMARIES) # they read what was just stored
+	@"$(PY)" book/_tools/normalise.py --into notebooks $(SUMMARIES)
 	@"$(PY)" book/_tools/measured.py --into book/times.json $(EXECUTED)
 	@touch $(EXECUTED)
 
@@ -190,7 +193,8 @@ $(FONTS): | $(STAMP)
 	  why() and print("Training is several times slower than it could be:", why())'
 	@touch $@
 
-$(RUNS)/%.ipynb: notebooks/%.ipynb $(PACKAGE) $(RECORDS) book/_tools/run_notebook.py $(STAMP) | $(FONTS)
+$(SUMMARIES): $(NOTEBOOKS) $(wildcard book/*.md)
+$(RUNS)/%.ipynb: notebooks/%.ipynb $(PACKAGE) $(RECORDS) book/_tools/run_notebook.py book/_tools/checkout.py $(STAMP) | $(FONTS)
 	@$(COMMITTED_ONLY) "$(PY)" book/_tools/run_notebook.py $< $@ $(PARAMETERS)
 
 # At the paper's scale, pages that sum up records wait for the pages that compute them.

@@ -138,8 +138,8 @@ def fit(
 ) -> FitResult:
     """Train all runs of a model together; run i trains exactly as it would alone.
 
-    A run whose loss or gradient turns NaN or infinite is marked as failed and stays as it was;
-    the others go on.
+    A run whose loss or gradient turns NaN or infinite is marked as failed and its parameters stay
+    as they were; the others go on.
 
     Args:
         model: A module whose parameters lead with the run axis if it has `seeds`.

@@ -61,6 +61,8 @@ def obstacle(
     """Why a route does not apply, as half a sentence with advice; None if it does."""
     if route == "torchdiffeq" and method == "classical":
         return "torchdiffeq does not know method 'classical'; try 'rk4', the 3/8 rule"
+    if route == "autograd" and method not in TABLEAUS:
+        return f"method {method!r} is torchdiffeq's; try route='torchdiffeq'"
     if route not in ("adjoint", "native"):
         return None
     if method not in TABLEAUS:

@@ -249,7 +249,12 @@ def _difference(was: np.ndarray, now: np.ndarray) -> str:
 def _compare_counts(old: Record, new: Record) -> Iterator[str]:
     for name in sorted({*old.facts, *new.facts}):
         was, now = old.facts.get(name), new.facts.get(name)
-        if was != now and (was is None or float(was).is_integer()):
+        if was is None or now is None:
+            yield f"{name} is in one of the two only; rule: same names"
+        elif name.startswith(BASELINE):
+            if not np.isclose(was, now, rtol=BASELINE_TOLERANCE, atol=0.0):
+                yield f"{name}: recorded {was}, now {now}; rule: close"
+        elif was != now and float(was).is_integer():
             yield f"{name}: recorded {was}, now {now}; rule: counts are equal"
 
 

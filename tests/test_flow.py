@@ -284,6 +284,13 @@ def test_auto_steps_back_where_the_fast_routes_do_not_apply():
     assert Solver().active_route(SMALL, q.float(), p, z) == "autograd"
 
 
+def test_autograd_is_not_silently_replaced_by_torchdiffeq():
+    q, p, z = start(SMALL)
+    with refused("autograd", "try route='torchdiffeq'"):
+        shoot(SMALL, q, p, z, [0, 1], solver=Solver(route="autograd", method="dopri5"))
+    assert Solver(method="dopri5").active_route(SMALL, q, p, z) == "torchdiffeq"
+
+
 @pytest.mark.parametrize("route", ["native", "adjoint"])
 def test_a_route_that_does_not_apply_is_refused(route, monkeypatch):
     q, p, z = start(SMALL)

@@ -217,6 +217,19 @@ def test_nan_reaches_the_outputs_of_its_run_alone(sigma):
     assert bool(path.z[1].isfinite().all())
 
 
+@pytest.mark.parametrize(("dtype", "bar"), [(torch.float32, 1e-6), (torch.float64, 1e-14)])
+def test_tanh_is_relatively_exact_near_zero_and_across_its_seam(dtype, bar):
+    """1 - exp(-2v) would lose 11 % at 1e-7 in single precision; bars: a dozen roundings."""
+    field = UpDown(1, 1, sigma="tanh")
+    sizes = [1e-12, 1e-8, 1e-7, 1e-4, 0.1, 0.29999, 0.3, 0.30001, 1.0, 9.0]
+    v = torch.tensor([s * x for x in sizes for s in (1, -1)], dtype=dtype)
+    z = torch.stack([torch.zeros_like(v), v], 1)  # x = 0, v at rest
+    theta = {t.name: torch.zeros(1, 1, 1, dtype=dtype) for t in field.terms}
+    theta["theta1"] += 1
+    x = carry(field, theta, z, [0, 1], solver=Solver(route="native"))[-1, :, 0]
+    torch.testing.assert_close(x, v.tanh(), rtol=bar, atol=0)
+
+
 def test_no_gradient_gives_the_same_path():
     field = UpDown(1, 16)
     q, p = particles(field, 15, scale=0.01)

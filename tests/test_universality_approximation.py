@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from bs4 import BeautifulSoup
@@ -292,6 +293,32 @@ def test_bad_fields_get_a_sentence(make, sentence):
 def test_steep_but_lipschitz_fields_are_not_refused(steep):
     check_lipschitz(Target(lambda t, x: torch.tanh(steep * x), 1), 1.0)
     check_lipschitz(Target(lambda t, x: torch.relu(steep * x - 0.1), 1), 1.0)
+
+
+@pytest.mark.parametrize("make", [lambda x: x.abs(), lambda x: torch.tanh(1000 * x)])
+def test_a_constant_too_large_for_its_exponential_is_said_and_no_overflow(make):
+    target = Target(lambda t, x: make(x), 1, name="steep")
+    with pytest.raises(ValueError, match=r"stays in some ball, got radius inf \(and L up to"):
+        surround(target)
+
+
+def test_bounds_beyond_double_precision_are_infinite():
+    assert gronwall(0.1, 800.0) == math.inf
+    assert gronwall(0.0, 800.0) == 0.0
+    assert gronwall(0.1, 700.0) == pytest.approx(0.1 * math.expm1(700) / 700)
+
+
+def test_fields_that_leave_pytorch_are_differenced():
+    """Central differences of a smooth field with step 1e-5 are good to 1e-9."""
+    x = torch.linspace(-1, 1, 5, dtype=torch.float64).unsqueeze(1)
+    away = Target(lambda t, x: torch.from_numpy(np.sin(x.numpy())), 1)
+    torch.testing.assert_close(away.jacobian(0.0, x)[:, :, 0], x.cos(), rtol=0, atol=1e-9)
+    with pytest.raises(RuntimeError, match="no such luck"):  # an error of the field is not hidden
+        Target(_unlucky, 1).jacobian(0.0, x)
+
+
+def _unlucky(t, x):
+    raise RuntimeError("no such luck")
 
 
 def test_runge_kutta_is_not_what_limits_the_reach():

@@ -28,6 +28,7 @@ from shooting.universality.frozen import (
 from shooting.universality.networks import ShallowNet, fit_outer
 from shooting.universality.pieces import Piece, control, drive, energy, length, retime
 from shooting.universality.rectified import (
+    Curve,
     Layer,
     as_network,
     generators,
@@ -199,6 +200,15 @@ def test_taylor_flow_is_the_function(scale):
     between = nodes[:-1] + 0.4 * (nodes[1] - nodes[0])
     assert float((end(flow, between) - g.value(between)).abs().max()) < 1e-4  # kinks: g'' h^2 / 8
     assert energy(flow.field, flow.pieces) == pytest.approx(taylor_energy(g, scale=scale), rel=1e-3)
+
+
+def test_taylor_flow_of_a_function_that_touches_the_diagonal_needs_no_tangent():
+    g = Curve(lambda x: x + x**3 / 6, lambda x: 1 + x**2 / 2, lambda x: x, 0.0, 1.0)
+    flow = taylor_flow(g, 100)
+    assert len(flow.pieces) == 100
+    nodes = torch.linspace(0, 1, 101, dtype=torch.float64).unsqueeze(1)
+    assert float((end(flow, nodes) - g.value(nodes)).abs().max()) < 1e-8  # Simpson, h = 0.01
+    assert energy(flow.field, flow.pieces) == pytest.approx(taylor_energy(g), rel=1e-3)
 
 
 def test_control_taylor_flow_without_the_tangent_and_outside_the_interval():

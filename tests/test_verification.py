@@ -144,6 +144,15 @@ def test_measured_facts_elsewhere_are_no_counts(record):
     assert compare(was, changed(now, facts={"parameters": 6.5}))  # control
 
 
+def test_facts_elsewhere_are_all_there_and_baselines_close(record):
+    was = changed(record, facts={"parameters": 6, "baseline: ridge": 0.1})
+    now = elsewhere(was)
+    gone = compare(was, dataclasses.replace(now, facts={"parameters": 6}))
+    assert gone == ["baseline: ridge is in one of the two only; rule: same names"]
+    (problem,) = compare(was, changed(now, facts={"baseline: ridge": 0.2}))
+    assert problem.endswith("rule: close")
+
+
 def test_first_steps_are_taken_in_single_precision_whatever_the_default(record):
     """As they were when they were recorded."""
     seen = []

@@ -62,7 +62,7 @@ def always_fits_when_loud() -> Verdict:
         status = REPRODUCED if good == runs else PARTLY if good >= 0.9 * runs else NOT
         rates = good / runs, 1.0
         what = f"runs that fit, α = {a}, λ = {w:g}"
-        parts.append(Part(what, rates, wilson(good, runs), status, (runs, 0)))
+        parts.append(Part(what, rates, wilson(good, runs), status, (runs, 0), is_rate=True))
     return combine(parts, [r.id for r in by.values()])
 
 
@@ -90,7 +90,8 @@ def _rate(record: Any, inflation: int) -> Part:
     low, high = wilson(good, runs)
     status = REPRODUCED if low <= PUBLISHED[inflation] <= high else NOT
     what = f"success rate at λ = {record.config.classification:g}, α = {inflation}"
-    return Part(what, (good / runs, PUBLISHED[inflation]), (low, high), status, (runs, 0))
+    rates = good / runs, PUBLISHED[inflation]
+    return Part(what, rates, (low, high), status, (runs, 0), is_rate=True)
 
 
 def simpler_flows() -> Verdict:

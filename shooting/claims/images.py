@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from shooting import records
@@ -77,7 +78,7 @@ def comparable_performance() -> Verdict:
     by, gap = _load(ROTATING_MNIST, RotatingConfig)
     if gap:
         return gap
-    best = min(map(_mse, by.values()))
+    best = min(map(_mse, by.values()), key=lambda e: math.inf if math.isnan(e) else e)
     parts = [
         at_most(f"mean squared error, {m}, {ALIKE:g} times the best model's", _mse(r), best, ALIKE)
         for m, r in by.items()

@@ -20,14 +20,16 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Part:
-    """One comparison: `claimed_lower` should have the smaller median.
+    """One comparison: the first of two sides should have the smaller median; or a rate is judged.
 
     Attributes:
         what: What is compared, in words.
-        medians: Medians of the side claimed lower, and of the other.
-        interval: Bootstrap interval of (other - claimed lower); of single runs the margin, twice.
+        medians: Medians of the side claimed lower, and of the other; or a rate, and that claimed.
+        interval: Bootstrap interval of (other - claimed lower); of single runs the margin, twice;
+            of a rate Wilson's interval for it.
         status: Verdict on this comparison alone.
         runs: How many on each side; 0 for a constant.
+        is_rate: Whether a rate is compared.
     """
 
     what: str
@@ -35,12 +37,14 @@ class Part:
     interval: tuple[float, float]
     status: str
     runs: tuple[int, int] = (1, 0)
+    is_rate: bool = False
 
     @property
     def is_undecided(self) -> bool:
-        """Whether it is not reproduced, but the interval holds 0: the sign alone decided."""
+        """Whether it is not reproduced, but its interval holds 0, or the rate claimed."""
         low, high = self.interval
-        return self.status == NOT and max(self.runs) > 1 and low <= 0 <= high
+        level = self.medians[1] if self.is_rate else 0.0
+        return self.status == NOT and max(self.runs) > 1 and low <= level <= high
 
 
 @dataclass(frozen=True)

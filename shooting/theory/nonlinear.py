@@ -193,7 +193,7 @@ def unrolled_argmax(
     cold: Tensor | None = None,
     through: bool = False,
 ) -> Solve:
-    """A rule (q, p, theta) -> theta by a fixed number of gradient steps (Appendix A.7).
+    """A rule (q, p, theta) -> theta by a fixed number of gradient steps (Appendix A.6).
 
     Args:
         net: The layer.

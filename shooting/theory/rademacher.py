@@ -119,7 +119,8 @@ def ball_bound(n: int, *, radius: float = 1.0) -> float:
 def shallow_complexity(x: Tensor, signs: Tensor, *, directions: int = 4000, seed: int = 0) -> float:
     """Complexity of ReLU networks with (|theta1|^2 + |theta2|^2 + |b2|^2) / 2 <= 1, any width.
 
-    By |a| |w| <= (|a|^2 + |w|^2) / 2 the supremum is that of one neuron with a unit (w, c).
+    By |a| |w| <= (|a|^2 + |w|^2) / 2 the supremum is that of one neuron with a unit (w, c). It is
+    taken over random directions: an estimate from below.
 
     Args:
         x: Data ``(n, d)``.

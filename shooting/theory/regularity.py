@@ -53,7 +53,7 @@ def _jacobians(field: Field, q: Tensor, p: Tensor, z: Tensor, horizon: float) ->
 def stretch_bound(
     field: Field, energy: float, *, horizon: float = 1.0, slope: float = 1.0, factor: float = 2.0
 ) -> float:
-    """Bound exp(T c sqrt(2 H)) with c = max(1, Lip sigma) / sqrt(smallest weight).
+    """Bound exp(T c sqrt(2 H)) with c = max(1, Lip sigma) / sqrt(least weight of a matrix).
 
     Args:
         field: A field with scalar weights.

@@ -102,7 +102,7 @@ class Approximation:
 
     @property
     def bound(self) -> float:
-        """eps (e^L - 1)/L of Eq. (D.2), from the bounds of eps and L from above."""
+        """eps (e^L - 1)/L, sharper than Eq. (D.2), from bounds of eps and L from above."""
         return gronwall(self.eps.upper, self.ball.lipschitz.upper)
 
     @property
@@ -145,7 +145,8 @@ def surround(target: Target, *, margin: float = 1.0, tries: int = 6) -> Ball:
     """Find r' = r + margin. L depends on r' and the bound of r on L, so this iterates.
 
     Raises:
-        ValueError: If the field is not Lipschitz, or its flow keeps leaving larger balls.
+        ValueError: If the field is not Lipschitz, or its flow keeps leaving larger balls, as far
+            as the bound on L can tell.
     """
     radius = target.radius + margin
     for _ in range(tries):
@@ -161,7 +162,8 @@ def surround(target: Target, *, margin: float = 1.0, tries: int = 6) -> Ball:
         radius = held.upper + margin
     raise ValueError(
         f"expected a flow of {target.name!r} that stays in some ball, got radius {radius:.3g} "
-        "after enlarging it again and again; lower the field's speed or the radius of C"
+        f"(and L up to {lip.upper:.3g}) after enlarging it again and again; lower the field's "
+        "speed, smooth its kinks, or shrink C"
     )
 
 

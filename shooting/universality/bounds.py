@@ -8,6 +8,7 @@ maximum of the right-hand side over the nodes bounds e everywhere; the maximum o
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 from shooting.universality.targets import Smoothness, Target
 
 MAX_NODES = 2_000_000
+LARGEST = math.log(sys.float_info.max)  # e to a larger power is no number
 
 
 @dataclass(frozen=True)
@@ -121,14 +123,22 @@ def reach(
     )
     # the nearest of the 65 times is at most tau / 2 away, earlier or later
     half = lipschitz * tau / 2
-    fastest = speed * math.exp(half) + gronwall(known.rate * tau / 2, half)
+    fastest = speed * _exp(half) + gronwall(known.rate * tau / 2, half)
     sampled = float(size.max())
-    return Bound(sampled, sampled + math.exp(lipschitz) * rho + fastest * tau / 2)
+    return Bound(sampled, sampled + _exp(lipschitz) * rho + fastest * tau / 2)
 
 
 def gronwall(eps: float, lipschitz: float) -> float:
     """The sharp form eps (e^L - 1) / L of Eq. (D.2), attained by x' = L x + eps."""
-    return eps * math.expm1(lipschitz) / lipschitz if lipschitz > 0 else eps
+    if eps == 0 or lipschitz <= 0:
+        return eps
+    growth = math.expm1(lipschitz) if lipschitz < LARGEST else math.inf
+    return eps * growth / lipschitz
+
+
+def _exp(x: float) -> float:
+    """e^x, infinite where it is no number of double precision."""
+    return math.exp(x) if x < LARGEST else math.inf
 
 
 def estimate_smoothness(target: Target, radius: float, *, safety: float = 2.0) -> Smoothness:

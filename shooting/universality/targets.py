@@ -80,14 +80,17 @@ class Target:
         return w
 
     def jacobian(self, t: float, x: Tensor) -> Tensor:
-        """D_x w(t, x) at each row, by autograd, shape ``(n, d, d)``.
+        """D_x w(t, x) at each row, shape ``(n, d, d)``.
 
-        Raises:
-            ValueError: If the field cannot be differentiated by autograd.
+        By autograd; by central differences if the field is constant, or leaves PyTorch. One that
+        leaves it in part (a component detached) cannot be told from one that is constant there.
         """
         with torch.enable_grad():
             y = x.detach().requires_grad_()
-            w = self(t, y)
+            try:
+                w = self(t, y)
+            except RuntimeError:  # `y.numpy()`, for instance; another error comes again below
+                return self._differences(t, x)
             if not w.requires_grad:
                 # autograd says the same of a constant field and of one that left PyTorch
                 return self._differences(t, x)

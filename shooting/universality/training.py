@@ -18,7 +18,7 @@ from shooting.universality.targets import Target
 
 @dataclass
 class FlowTask:
-    """Fit x(1) to phi(1, x(0)), with the objective of Eq. (3.2): R + lambda mean |x(1) - y|^2.
+    """Fit x(1) to phi(1, x(0)), with R + lambda mean |x(1) - y|^2: Eq. (3.2), its sum a mean.
 
     Attributes:
         target: The field whose flow is to be learned.

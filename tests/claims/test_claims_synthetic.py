@@ -167,6 +167,7 @@ def test_of_two_weights_that_hold_as_many_rates_the_nearer_is_shown(monkeypatch)
     pretend(monkeypatch, circles, metrics)
     verdict = circles.published_rates()
     assert [p.medians[0] for p in verdict.parts] == [0.04, 0.08, 0.2]
+    assert all(p.is_rate for p in verdict.parts)
     assert {p.runs for p in verdict.parts} == {(50, 0)}
 
 
@@ -176,6 +177,54 @@ def test_runs_that_fit_are_counted_beside_the_median(monkeypatch):
     assert reason.endswith(
         "runs that fit: 3 of 10 at K = 2, 3 of 10 at K = 5, 6 of 50 at K = 15, 3 of 10 at K = 25"
     )
+
+
+@pytest.mark.parametrize(("sign", "status"), [(1, "reproduced"), (-1, "not reproduced")])
+@pytest.mark.parametrize(
+    ("claim", "level"),
+    [
+        ("quadratic_best_loss", lambda c: 1 + ORDER.index(c.model)),
+        ("cubic_static_slightly_better", lambda c: 3 - ORDER.index(c.model)),
+        ("cubic_loss_falls_with_particles", lambda c: -np.log(c.particles)),
+        ("loss_falls_with_inflation", lambda c: -np.log(c.inflation)),
+    ],
+)
+def test_directions_of_losses(monkeypatch, claim, level, sign, status):
+    def load(experiment, config):
+        loss = spread(np.exp(sign * level(config)), len(config.seeds))
+        return record_of(config, loss=loss, mse=loss)
+
+    monkeypatch.setattr(regression.records, "load", load)
+    assert getattr(regression, claim)().status == status
+
+
+@pytest.mark.parametrize(("sign", "status"), [(1, "reproduced"), (-1, "not reproduced")])
+def test_directions_of_what_particles_cost_and_weights_do(monkeypatch, sign, status):
+    def load(experiment, config):
+        few = config.particles < 10
+        runs = len(config.seeds)
+        values = {"mse": 1.0 + sign * few, "complexity": 9.0 - sign * few}
+        values |= {"variation/theta2": 0.1 + 0.05 * sign, "variation/b2": 0.1 + 0.05 * sign}
+        values |= {"variation/theta3": 0.1}
+        return record_of(config, **{k: spread(v, runs) for k, v in values.items()})
+
+    monkeypatch.setattr(regression.records, "load", load)
+    for claim in ("particles_trade_complexity", "weights_change_strongly"):
+        assert getattr(regression, claim)().status == status, claim
+    assert regression.theta3_changes_moderately().status == status
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_static_particles_fail_where_two_particles_of_the_dynamic_fit(monkeypatch, fits):
+    monkeypatch.setattr(regression.records, "load", errors(lambda c, n: np.full(n, fits)))
+    expected = ("not reproduced", "reproduced") if fits else ("reproduced", "not reproduced")
+    found = regression.static_particles_fail().status, regression.two_particles_fit_cubic().status
+    assert found == expected
+
+
+def record_of(config, **metrics):
+    failed_at = np.full(len(config.seeds), -1)
+    return SimpleNamespace(id="test", config=config, metrics=metrics, failed_at=failed_at)
 
 
 def errors(fits):

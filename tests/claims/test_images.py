@@ -79,6 +79,15 @@ def test_balls_are_judged_by_their_bars(monkeypatch, errors, expected):
     assert tuple(v.status for v in judged) == expected
 
 
+@pytest.mark.parametrize("failed", COMPARED)
+def test_a_failed_model_is_no_best_and_spoils_its_own_part_alone(monkeypatch, failed):
+    errors = tuple(np.nan if m == failed else 0.012 for m in COMPARED)
+    monkeypatch.setattr(images.records, "load", records_of(ROTATING_MNIST, mse=errors))
+    by_model = {m: p.status for m in COMPARED for p in images.comparable_performance().parts
+                if m in p.what}  # fmt: skip
+    assert by_model == {m: "not reproduced" if m == failed else "reproduced" for m in COMPARED}
+
+
 def test_up_to_a_tenth_beyond_a_bar_is_partly():
     """The allowance is part of the claim's text, so its two ends are pinned here."""
     values = (1.0, 1.001, 1.099, 1.101)

@@ -28,6 +28,15 @@ def test_a_comparison_says_how_many_runs_it_has_and_whether_they_decide():
     assert not Part("single runs", (2.0, 2.0), (0.0, 0.0), NOT, (1, 1)).is_undecided
 
 
+def test_a_rate_is_undecided_where_its_interval_holds_the_one_claimed():
+    def judged(low, high):
+        return Part("rate", (0.0, 0.08), (low, high), NOT, (50, 0), is_rate=True)
+
+    assert not judged(0.0, 0.071).is_undecided  # 0 of 50 do decide against 8 %
+    assert judged(0.02, 0.15).is_undecided
+    assert not judged(0.2, 0.4).is_undecided
+
+
 def test_the_interval_covers_the_difference_and_repeats():
     low, high = median_interval(LOW, HIGH)
     assert low < np.median(HIGH) - np.median(LOW) < high
