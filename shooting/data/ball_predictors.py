@@ -137,6 +137,14 @@ def step_errors(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return found
 
 
+def ridge_errors(train: int = 2000, test: int = 500) -> np.ndarray:
+    """Test error per step of the ridge alone, ``(10,)``, from as many training sequences."""
+    fitted, chosen = balls.sequences("train", train), balls.sequences("validation", 100)
+    tested = balls.sequences("test", test) / 255
+    guess = ridge(fitted, chosen, tested[:, :SEEN])
+    return step_errors(guess, tested[:, SEEN : SEEN + STEPS])
+
+
 def trivial_errors(train: int = 2000, test: int = 500) -> dict[str, np.ndarray]:
     """Test error per step of predictors without a network.
 
@@ -147,20 +155,22 @@ def trivial_errors(train: int = 2000, test: int = 500) -> dict[str, np.ndarray]:
     Returns:
         Errors ``(10,)`` by name. The last four know the true positions, which no network is told.
     """
-    fitted, chosen = balls.sequences("train", train), balls.sequences("validation", 100)
+    fitted = balls.sequences("train", train)
     tested = balls.sequences("test", test) / 255
     seen, truth = tested[:, :SEEN], tested[:, SEEN : SEEN + STEPS]
     x = balls.trajectories("test", test)[0][:, :SEEN]
     guesses = {
         "mean frame": fitted[:, SEEN : SEEN + STEPS].mean(0)[None] / 255,
         "copy of the last frame": copy_last(seen),
-        f"ridge on the pixels of {train} sequences": ridge(fitted, chosen, seen),
         "constant velocity, true positions": straight(x),
         "… and walls": straight(x, walls=True),
         SIMULATION: simulated(x),
         "… and frame 0: from all three": simulated_from_three(x),
     }
-    return {name: step_errors(guess, truth) for name, guess in guesses.items()}
+    errors = {name: step_errors(guess, truth) for name, guess in guesses.items()}
+    linear = {f"ridge on the pixels of {train} sequences": ridge_errors(train, test)}
+    untold = list(guesses)[:2]
+    return {name: errors.pop(name) for name in untold} | linear | errors
 
 
 # --- published -----------------------------------------------------------------------------

@@ -350,15 +350,15 @@ def grid(profile: str) -> Sequence[BallsConfig]:
     """All runs of a profile.
 
     `quick`: the dynamic model, narrow and short. `paper`: three models at full length and the
-    released protocol for the dynamic model; then three models `reduced` to one core, and the
-    dynamic one with all sequences, narrow and in the paper's width.
+    released protocol for the dynamic model; then three models `reduced` to one core, the same with
+    all sequences, and the dynamic one of these in the paper's width.
     """
     if check_profile(profile) == "quick":
         return [quick()]
     full = [BallsConfig(model=m) for m in reversed(COMPARED)]
     reduced = [BallsConfig.reduced(model=m) for m in reversed(COMPARED)]
-    more = [BallsConfig.reduced(sequences=SPLITS["train"]), BallsConfig.wide()]
-    return [*full, BallsConfig.released(), *reduced, *more]
+    more = [replace(c, sequences=SPLITS["train"]) for c in reduced]
+    return [*full, BallsConfig.released(), *reduced, *more, BallsConfig.wide()]
 
 
 BOUNCING_BALLS = Experiment("bouncing_balls", BallsConfig, grid, train)

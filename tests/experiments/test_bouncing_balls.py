@@ -252,5 +252,5 @@ def test_grid_begins_with_the_full_runs():
     assert {c.model for c in full[:3]} == set(COMPARED)
     assert all((c.epochs, c.sequences, c.frames) == (100, 10_000, 20) for c in full[:4])
     assert {c.protocol for c in full[4:]} == {"reduced"}  # never called the paper's
-    assert [c.sequences for c in full[4:]] == [2000] * 3 + [10_000] * 2
+    assert [c.sequences for c in full[4:]] == [2000] * 3 + [10_000] * 4
     assert data.SPLITS["train"] == 10_000
