@@ -42,7 +42,7 @@ def choose(
         reason = against(route)
         if reason is not None:
             raise ValueError(f"expected a solve that route {route!r} can do, but {reason}")
-        return route if method in TABLEAUS else "torchdiffeq"
+        return route
     wished = os.environ.get("SHOOTING_ROUTE", "auto")
     if wished not in ROUTES:
         raise ValueError(f"expected SHOOTING_ROUTE among {ROUTES}, got {wished!r}; try 'auto'")

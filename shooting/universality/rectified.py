@@ -94,8 +94,8 @@ def taylor_flow(g: Curve, pieces: int, *, scale: float = 1.0, arc_length: bool =
     sweeps = [sweep(s, time) for s, time in run]
     lift = Lift(torch.full((1, 1), scale).double(), torch.full((1,), -scale * g.start).double())
     # a function that touches the diagonal at a is its own tangent there: nothing to replace
-    pieces_first = [_tangent(field, g, scale, first / total)] if first > 0 else []
-    return Embedding(field, lift, (*pieces_first, *sweeps))
+    tangent = [_tangent(field, g, scale, first / total)] if first > 0 else []
+    return Embedding(field, lift, (*tangent, *sweeps))
 
 
 def _tangent(field: UpDown, g: Curve, scale: float, time: float) -> Piece:
