@@ -171,8 +171,8 @@ constraints: ## resolve all extras afresh into constraints.txt
 
 sweep-run: $(STAMP)
 	$(if $(EXPERIMENT),,$(error EXPERIMENT is missing: try make sweep EXPERIMENT=regression))
-	@"$(PY)" -m snakemake --snakefile shooting/sweep/Snakefile --cores $(JOBS) \
-	  --profile shooting/sweep/profiles/$(or $(CLUSTER),local) \
+	@"$(PY)" -m snakemake --snakefile shooting/study/sweep/Snakefile --cores $(JOBS) \
+	  --profile shooting/study/sweep/profiles/$(or $(CLUSTER),local) \
 	  --config experiment="$(EXPERIMENT)" profile=$(SCALE) \
 	  $(if $(ONLY),only="$(ONLY)") $(if $(OUT),out="$(OUT)") $(SWEEP_FLAGS)
 

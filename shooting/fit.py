@@ -31,7 +31,7 @@ class Task(Protocol):
 
 
 class Checkpoint(Protocol):
-    """Where a training keeps its state; see `shooting.records`."""
+    """Where a training keeps its state; see `shooting.study.records`."""
 
     def load(self) -> StateDict | None:
         """The last state saved, or None."""

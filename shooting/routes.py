@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from shooting import native
+from shooting.environment import variable
 from shooting.fields import Field
 from shooting.solvers import TABLEAUS
 
@@ -43,7 +43,7 @@ def choose(
         if reason is not None:
             raise ValueError(f"expected a solve that route {route!r} can do, but {reason}")
         return route
-    wished = os.environ.get("SHOOTING_ROUTE", "auto")
+    wished = variable("SHOOTING_ROUTE") or "auto"
     if wished not in ROUTES:
         raise ValueError(f"expected SHOOTING_ROUTE among {ROUTES}, got {wished!r}; try 'auto'")
     if wished == "native" and native.library_error() is not None:

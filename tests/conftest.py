@@ -101,7 +101,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """State and records in a folder of the test's own, and the toy experiment among the known."""
     from toy import TOY
 
-    from shooting.experiments import EXPERIMENTS
+    from shooting.study.experiments import EXPERIMENTS
 
     monkeypatch.setenv("SHOOTING_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("SHOOTING_RECORDS", str(tmp_path / "records"))

@@ -12,10 +12,10 @@ from typing import Any
 import checkout
 import yaml
 
-from shooting.provenance import is_present
-from shooting.record_files import read_document
-from shooting.records import since
-from shooting.storage import state_folder
+from shooting.study.paths import state_folder
+from shooting.study.records.files import read_document
+from shooting.study.records.provenance import is_present
+from shooting.study.records.store import since
 
 ROOT = checkout.ROOT
 RECORDS = ROOT / "book" / "records"

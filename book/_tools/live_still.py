@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pdf
 
-from shooting.storage import atomic_write
+from shooting.study.storage import atomic_write
 
 STATIC = Path(__file__).resolve().parent.parent / "_static"
 STYLE = """<style>

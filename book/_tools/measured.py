@@ -17,7 +17,7 @@ from typing import Any
 
 import checkout
 
-from shooting.storage import atomic_write
+from shooting.study.storage import atomic_write
 
 STORED = checkout.ROOT / "book" / "times.json"
 
@@ -39,7 +39,7 @@ def update(stored: dict[str, Any], executed: list[Path]) -> dict[str, Any]:
     Returns:
         The new content.
     """
-    from shooting.provenance import processor
+    from shooting.study.records.provenance import processor
 
     found = {path.stem: seconds(path) for path in executed}
     known = stored.get("seconds", {}) | {k: v for k, v in found.items() if v is not None}

@@ -14,7 +14,7 @@ from typing import Any
 
 import nbformat
 
-from shooting.storage import atomic_write
+from shooting.study.storage import atomic_write
 
 KERNEL = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},

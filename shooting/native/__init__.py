@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import os
 import weakref
 from collections import deque
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from torch import Tensor
 from shooting import adjoint
 from shooting.activations import ACTIVATIONS
 from shooting.adjoint import Tape, columns
+from shooting.environment import count
 from shooting.fields import Field
 from shooting.native.build import REALS, load
 from shooting.solvers import Grid, Tableau
@@ -56,15 +56,7 @@ def team() -> int:
     Raises:
         ValueError: If the variable is not a whole number of at least 1.
     """
-    wished = os.environ.get("SHOOTING_THREADS")
-    if wished is None:
-        return torch.get_num_threads()
-    if not wished.isdecimal() or int(wished) < 1:
-        raise ValueError(
-            f"expected SHOOTING_THREADS to be a whole number of at least 1, got {wished!r}; "
-            "try the number of cores"
-        )
-    return int(wished)
+    return count("SHOOTING_THREADS") or torch.get_num_threads()
 
 
 class Shooting(adjoint.Shooting):

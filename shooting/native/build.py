@@ -20,6 +20,8 @@ from pathlib import Path
 
 import torch
 
+from shooting.environment import cache_folder, variable
+
 logger = logging.getLogger(__name__)
 
 SOURCE = Path(__file__).with_name("solve.c")
@@ -39,25 +41,25 @@ class BuildError(RuntimeError):
 def load(dtype: torch.dtype, source: Path | None = None) -> tuple[ctypes.CDLL | None, str]:
     """The library of a source (`SOURCE` by default), or None and the reason why there is none."""
     try:
-        return ctypes.CDLL(str(build(dtype, cache=cache_folder(), source=source))), ""
+        return ctypes.CDLL(str(build(dtype, cache=library_folder(), source=source))), ""
     except (BuildError, OSError) as error:
         # no warning: nothing is wrong, and on a page of the book it would count as an error
         logger.info("no native solve, PyTorch does the work instead: %s", error)
         return None, str(error) if isinstance(error, BuildError) else f"{error}; set SHOOTING_CACHE"
 
 
-def cache_folder() -> Path:
+def library_folder() -> Path:
     """``$SHOOTING_CACHE``, or the user's cache folder.
 
     Raises:
         BuildError: If there is neither, as in a container whose user is unknown.
     """
-    if chosen := os.environ.get("SHOOTING_CACHE"):
+    if chosen := variable("SHOOTING_CACHE"):
         return Path(chosen)
     try:
-        return Path.home() / ".cache" / "shooting"
+        return cache_folder("SHOOTING_CACHE")
     except RuntimeError as error:
-        raise BuildError("there is no home folder to keep it in; set SHOOTING_CACHE") from error
+        raise BuildError(str(error)) from error
 
 
 def build(
@@ -78,7 +80,7 @@ def build(
         BuildError: If there is no compiler or it fails, with its last words.
         OSError: If the cache folder cannot be written.
     """
-    command = compiler or os.environ.get("CC") or "cc"
+    command = compiler or variable("CC") or "cc"
     program, *options = shlex.split(command)
     found = shutil.which(program)
     if found is None:

@@ -25,12 +25,12 @@ import numpy as np
 import torch
 from rungs import Size, Step, ours, torch_rungs
 
-from shooting import provenance
-from shooting.experiments.models import MODELS
-from shooting.experiments.regression import REGRESSION
-from shooting.figures.speed import in_complete_set
-from shooting.identity import record_id
-from shooting.storage import atomic_write
+from shooting.study.experiments.models import MODELS
+from shooting.study.experiments.regression import REGRESSION
+from shooting.study.figures.speed import in_complete_set
+from shooting.study.records import provenance
+from shooting.study.records.identity import record_id
+from shooting.study.storage import atomic_write
 
 RECORD = Path(__file__).resolve().parents[2] / "book" / "records" / "bench.json"
 Times = dict[str, dict[str, float]]

@@ -14,9 +14,9 @@ from torch import Tensor
 from torchdiffeq import odeint
 
 from shooting import Solver, UpDown
-from shooting.experiments.models import build_model
 from shooting.optim import Adam
 from shooting.parametrizations import Parametrization, ParticleInit
+from shooting.study.experiments.models import build_model
 
 RATE, FACTOR = 1e-3, 100.0
 

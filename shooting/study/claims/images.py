@@ -1,0 +1,155 @@
+"""Claims about the rotating threes and the bouncing balls (Section 4, Figs. 4 and 5)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from shooting.study import records
+from shooting.study.claims.rule import NOT, PARTLY, REPRODUCED, Part, Verdict, combine, not_run
+from shooting.study.data.trivial_predictors import PUBLISHED
+from shooting.study.experiments.base import Experiment
+from shooting.study.experiments.bouncing_balls import BOUNCING_BALLS, BallsConfig
+from shooting.study.experiments.models import MODELS
+from shooting.study.experiments.rotating_mnist import COMPARED, ROTATING_MNIST, RotatingConfig
+
+DYNAMIC = "dynamic_particles"
+EARLIER = 0.0184  # best earlier error, ODE2VAE-KL as quoted by others; on digits it had trained on
+LOWER = 0.8  # "substantially lower": at least a fifth
+ALIKE = 1.25  # "comparable": at most a quarter more than the best
+STRUCTURED = 0.05  # gain in circularity that counts as more structure
+RESOLVED = STRUCTURED / 10  # and one below which it counts as none
+AS_PUBLISHED = 1.1  # an error counts as the published one up to a tenth above or below it
+
+
+def _load(
+    experiment: Experiment, config: type[RotatingConfig] | type[BallsConfig]
+) -> tuple[dict[str, Any], Verdict | None]:
+    """The records of the compared models, and what to say while some are missing."""
+    found = {m: records.load(experiment, config(model=m)) for m in COMPARED}
+    missing = sum(r is None for r in found.values())
+    command = f"make runs EXPERIMENT={experiment.name}"
+    return found, not_run(missing, command) if missing else None
+
+
+def at_most(what: str, value: float, other: float, allowance: float) -> Part:
+    """One run against another or against a constant: no interval, so the margin is the bar.
+
+    Args:
+        what: What is compared, in words.
+        value: The side claimed lower.
+        other: The other side.
+        allowance: Factor on the other side; a value up to 10 % beyond it is still partly.
+    """
+    bound = allowance * other
+    status = REPRODUCED if value <= bound else PARTLY if value <= 1.1 * bound else NOT
+    return Part(what, (value, bound), (bound - value,) * 2, status)
+
+
+def as_published(what: str, value: float, published: float) -> Part:
+    """One run against a published number, which it may miss on either side.
+
+    Args:
+        what: What is compared, in words.
+        value: Ours.
+        published: Theirs; up to a tenth away is the same, up to 1.1 times that partly.
+    """
+    away = max(value / published, published / value)
+    status = REPRODUCED if away <= AS_PUBLISHED else PARTLY if away <= 1.1 * AS_PUBLISHED else NOT
+    return Part(what, (value, published), (published - value,) * 2, status)
+
+
+def error_below_literature() -> Verdict:
+    """K8a: each model's error at the left-out angle is well below the best earlier one."""
+    by, gap = _load(ROTATING_MNIST, RotatingConfig)
+    if gap:
+        return gap
+    parts = [
+        at_most(
+            f"mean squared error, {m}, {LOWER:g} times the best before", _mse(r), EARLIER, LOWER
+        )
+        for m, r in by.items()
+    ]
+    return combine(parts, [r.id for r in by.values()])
+
+
+def comparable_performance() -> Verdict:
+    """K8b: the three models perform alike: each is within a quarter of the best."""
+    by, gap = _load(ROTATING_MNIST, RotatingConfig)
+    if gap:
+        return gap
+    best = min(map(_mse, by.values()), key=lambda e: math.inf if math.isnan(e) else e)
+    parts = [
+        at_most(f"mean squared error, {m}, {ALIKE:g} times the best model's", _mse(r), best, ALIKE)
+        for m, r in by.items()
+    ]
+    return combine(parts, [r.id for r in by.values()])
+
+
+def _mse(record: Any) -> float:
+    return float(record.metrics["mse"][0])
+
+
+def latent_paths_more_structured() -> Verdict:
+    """K9: the dynamic model's latent paths are more structured, here: more circular."""
+    by, gap = _load(ROTATING_MNIST, RotatingConfig)
+    if gap:
+        return gap
+    own = float(by[DYNAMIC].metrics["circularity"][0])
+    parts = []
+    for m, r in by.items():
+        if m != DYNAMIC:
+            other = float(r.metrics["circularity"][0])
+            gain = own - other
+            status = REPRODUCED if gain > STRUCTURED else PARTLY if gain > RESOLVED else NOT
+            what = f"circularity, {m} below dynamic"
+            parts.append(Part(what, (other, own), (gain,) * 2, status, (1, 1)))
+    return combine(parts, [r.id for r in by.values()])
+
+
+def balls_as_published() -> Verdict:
+    """K10a: each model's error over ten predicted frames is the published one, to a tenth."""
+    by, gap = _load(BOUNCING_BALLS, BallsConfig)
+    if gap:
+        return gap
+    parts = [
+        as_published(f"mean squared error, {m}", _mse(r), PUBLISHED[MODELS[m]].mean)
+        for m, r in by.items()
+    ]
+    return combine(parts, [r.id for r in by.values()])
+
+
+def balls_dynamic_lowest() -> Verdict:
+    """K10b: of the three models the dynamic one has the least error."""
+    by, gap = _load(BOUNCING_BALLS, BallsConfig)
+    if gap:
+        return gap
+    parts = [
+        _lower(f"mean squared error, dynamic below {m}", by[DYNAMIC], r)
+        for m, r in by.items()
+        if m != DYNAMIC
+    ]
+    return combine(parts, [r.id for r in by.values()])
+
+
+def _lower(what: str, own: Any, other: Any) -> Part:
+    """One run against one run, by sign: a published lead of 3 % leaves no room for an allowance."""
+    gain = _mse(other) - _mse(own)
+    status = REPRODUCED if gain > 0 else NOT
+    return Part(what, (_mse(own), _mse(other)), (gain,) * 2, status, (1, 1))
+
+
+def balls_beat_earlier() -> Verdict:
+    """K10c: the dynamic model errs less than DDPAE and DTSBN-S, and more than ODE2VAE."""
+    by, gap = _load(BOUNCING_BALLS, BallsConfig)
+    if gap:
+        return gap
+    own = _mse(by[DYNAMIC])
+    parts = [
+        at_most(f"mean squared error, dynamic against {name}", own, PUBLISHED[name].mean, 1.0)
+        for name in ("DDPAE", "DTSBN-S")
+    ]
+    parts.append(
+        at_most("mean squared error, ODE2VAE against dynamic", PUBLISHED["ODE2VAE"].mean, own, 1.0)
+    )
+    return combine(parts, [r.id for r in by.values()])

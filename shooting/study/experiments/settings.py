@@ -1,0 +1,61 @@
+"""Settings of a run as plain entries, for identities, records and the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+
+def later(implied: Any) -> Any:
+    """A config field that was added after records existed.
+
+    It enters the identity only where it differs from the value that older records imply, so that
+    adding a setting does not make them stale.
+
+    Args:
+        implied: What all records without the field did; also the default.
+
+    Returns:
+        A dataclass field.
+    """
+    return dataclasses.field(default=implied, metadata={"implied": implied})
+
+
+def as_dict(config: Any) -> dict[str, Any]:
+    """A config as JSON-able dict: tuples become lists, whole numbers in float fields floats."""
+    hints = typing.get_type_hints(type(config))
+    entries = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    return {
+        name: float(v) if hints[name] is float else list(v) if isinstance(v, tuple) else v
+        for name, v in entries.items()
+    }
+
+
+def from_dict(kind: type[Any], entries: Mapping[str, Any]) -> Any:
+    """Inverse of `as_dict`.
+
+    Args:
+        kind: The config dataclass.
+        entries: Settings by name.
+
+    Returns:
+        The config.
+
+    Raises:
+        ValueError: If a key is unknown.
+    """
+    known = {f.name for f in dataclasses.fields(kind)}
+    if unknown := sorted(set(entries) - known):
+        raise ValueError(
+            f"expected settings of {kind.__name__} among {sorted(known)}, got {unknown}; check "
+            "the spelling, or whether the record was made by another version"
+        )
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in entries.items()})
+
+
+def changed(config: Any) -> str:
+    """The settings of a config that differ from the defaults, as ``name=value``."""
+    default = as_dict(type(config)())
+    return " ".join(f"{k}={v}" for k, v in as_dict(config).items() if v != default[k])

@@ -1,0 +1,80 @@
+"""Bouncing balls: predicted sequences and errors over the steps ahead."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from shooting.study.experiments.bouncing_balls import PREDICTED, SEEN
+from shooting.study.experiments.models import MODELS
+from shooting.study.figures.regression import Drawn
+from shooting.study.figures.style import MODEL_COLOURS, PALETTE
+
+STEPS = np.arange(1, 11)
+GREYS = ("0.65", "0.45", "0.25")
+STYLES = ("o-", "s--", "^-.")  # runs of one model, one after the other
+
+
+def sequences(truth: np.ndarray, predicted: Sequence[np.ndarray], names: Sequence[str]) -> Figure:
+    """Truth above predictions; the frames that the encoder has seen are framed.
+
+    Args:
+        truth: Frames ``(n, 20, 28, 28)``, uint8; frames 0 to 12 are drawn.
+        predicted: For each model, likewise.
+        names: Of the models.
+
+    Returns:
+        The figure, one block of rows per sequence.
+    """
+    last = PREDICTED.stop
+    count, side = len(predicted[0]), truth.shape[-1]
+    rows = np.stack([truth[:count], *predicted], axis=1)[:, :, :last].reshape(-1, last, side, side)
+    high = len(predicted) + 1
+    wall = rows.transpose(0, 2, 1, 3).reshape(-1, last * side)
+    fig, ax = plt.subplots(figsize=(7.4, 7.4 * len(rows) / last + 0.4))
+    ax.imshow(wall, cmap="gray", vmin=0, vmax=255)
+    ax.set_xticks((np.arange(last) + 0.5) * side, [str(k) for k in range(last)], fontsize=8)
+    ax.set_yticks((np.arange(len(rows)) + 0.5) * side, ["truth", *names] * count, fontsize=8)
+    ax.axvspan(-0.5, SEEN * side - 0.5, fill=False, ec=PALETTE[1], lw=2)
+    ax.vlines(np.arange(1, last) * side - 0.5, -0.5, len(wall) - 0.5, color="0.35", lw=0.5)
+    ax.hlines(np.arange(1, len(rows)) * side - 0.5, -0.5, last * side - 0.5, color="0.35", lw=0.5)
+    ax.hlines(np.arange(1, count) * high * side - 0.5, -0.5, last * side - 0.5, color="w", lw=2)
+    ax.set_xlabel("frame")
+    ax.grid(visible=False)
+    ax.tick_params(length=0)
+    return fig
+
+
+def error_by_step(
+    results: Sequence[Drawn],
+    others: Mapping[str, Sequence[float]],
+    *,
+    names: Sequence[str] | None = None,
+) -> Figure:
+    """Test error against the steps ahead, one line per run, beside other predictors.
+
+    Args:
+        results: Runs; those of one model have its colour, and each a style of its own.
+        others: Errors ``(10,)`` by name, drawn dashed.
+        names: Of the runs; the models' names by default.
+
+    Returns:
+        The figure.
+    """
+    fig, ax = plt.subplots(figsize=(7.2, 3.6))
+    for k, (name, errors) in enumerate(others.items()):
+        dashes = (0, (1 + k // 3 * 3, 1.5))
+        ax.plot(STEPS, errors, ls=dashes, color=GREYS[k % 3], label=name)
+    drawn: Counter[str] = Counter()
+    for k, r in enumerate(results):
+        model = r.config.model
+        ax.plot(STEPS, r.arrays["misses"][0][PREDICTED], STYLES[drawn[model] % len(STYLES)], ms=4,
+                label=names[k] if names else MODELS[model], color=MODEL_COLOURS[model])  # fmt: skip
+        drawn[model] += 1
+    ax.set(xlabel="steps ahead", ylabel="squared error per pixel", yscale="log", xticks=STEPS)
+    ax.legend(fontsize=7.5, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return fig

@@ -1,0 +1,160 @@
+"""The paper's figures and parameter tables by name, drawn from records alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from shooting.study import records
+from shooting.study.experiments.models import MODELS
+from shooting.study.experiments.regression import REGRESSION, RegressionConfig
+from shooting.study.experiments.regression import make_model as regression_model
+from shooting.study.experiments.spiral import SPIRAL, SpiralConfig
+from shooting.study.experiments.spiral import make_model as spiral_model
+from shooting.study.figures import regression, spiral
+from shooting.study.records import Record
+
+FACTORS = (16, 32, 64, 128)  # the inflation factors that the paper's figures show
+
+
+class NotRunError(LookupError):
+    """Records that a figure needs are missing; the message says how to make them."""
+
+
+def fetch(name: str, configs: Sequence[object]) -> list[Record]:
+    """The records of all configs.
+
+    Args:
+        name: The experiment.
+        configs: What is needed.
+
+    Returns:
+        One record per config.
+
+    Raises:
+        NotRunError: If any is missing.
+    """
+    found = [records.load(name, c) for c in configs]
+    missing = sum(r is None for r in found)
+    if missing:
+        raise NotRunError(f"not run yet: {missing} ensembles; make runs EXPERIMENT={name}")
+    return [r for r in found if r is not None]
+
+
+def _complete(name: str, rows: Sequence[Sequence[object]]) -> list[Record]:
+    """The records of the rows (inflation factors) that are complete; at least two must be."""
+    found = [[records.load(name, c) for c in row] for row in rows]
+    whole = [row for row in found if all(row)]
+    if len(whole) < 2:
+        missing = sum(r is None for row in found for r in row)
+        raise NotRunError(f"not run yet: {missing} ensembles; make runs EXPERIMENT={name}")
+    return [r for row in whole for r in row if r is not None]
+
+
+def _models(function: str) -> list[Record]:
+    def row(a: int) -> list[RegressionConfig]:
+        return [RegressionConfig(function=function, model=m, inflation=a) for m in MODELS]
+
+    return _complete(REGRESSION.name, [row(a) for a in FACTORS])
+
+
+def _particles(function: str) -> list[Record]:
+    counts = (2, 5, 15, 25)
+    return fetch(
+        REGRESSION.name, [RegressionConfig(function=function, particles=k) for k in counts]
+    )
+
+
+def _control(function: str) -> list[Record]:
+    grid = [RegressionConfig(function=function, inflation=a) for a in (16, 64)]
+    return fetch(REGRESSION.name, grid)
+
+
+def _mappings() -> list[Record]:
+    return fetch(
+        REGRESSION.name, [RegressionConfig(function=f) for f in ("cubic", "quadratic-like")]
+    )
+
+
+def _spirals() -> list[Record]:
+    rows = [[SpiralConfig.paper(model=m, inflation=a) for m in MODELS] for a in FACTORS]
+    return _complete(SPIRAL.name, rows)
+
+
+# For each figure the records it draws and how it draws them.
+FIGURES: dict[str, tuple[Callable[[], list[Record]], Callable[[list[Record]], Figure]]] = {
+    "fig2": (
+        lambda: _models("quadratic-like"),
+        lambda found: regression.by_inflation(found, "quadratic-like"),
+    ),
+    "fig3": (_spirals, spiral.by_inflation),
+    "fig6": (lambda: _models("cubic"), lambda found: regression.by_inflation(found, "cubic")),
+    "fig7": (lambda: _particles("cubic"), lambda r: regression.fits(r, columns="particles")),
+    "fig8": (
+        lambda: _particles("quadratic-like"),
+        lambda found: regression.fits(found, columns="particles"),
+    ),
+    "fig9": (_mappings, regression.mapping_over_depth),
+    "fig10": (lambda: _control("cubic"), regression.control_over_depth),
+    "fig11": (lambda: _control("quadratic-like"), regression.control_over_depth),
+}
+
+
+def figure(name: str) -> tuple[Figure, list[Record]]:
+    """Draw one of the paper's figures.
+
+    Args:
+        name: Key of `FIGURES`.
+
+    Returns:
+        The figure and the records behind it.
+
+    Raises:
+        ValueError: If the name is unknown.
+        NotRunError: If records are missing.
+    """
+    if name not in FIGURES:
+        raise ValueError(f"expected a figure among {sorted(FIGURES)}, got {name!r}; try 'fig2'")
+    gather, draw = FIGURES[name]
+    found = gather()
+    return draw(found), found
+
+
+def table1() -> pd.DataFrame:
+    """Table 1: parameters of the regression models, counted from the models."""
+    rows = [("dynamic_particles", k) for k in (2, 5, 15, 25)]
+    rows += [("dynamic_direct", 0), ("static_direct", 0)]
+    factors = (4, 8, *FACTORS)
+
+    def count(model: str, particles: int, inflation: int) -> int:
+        return regression_model(
+            RegressionConfig(model=model, particles=particles, inflation=inflation, seeds=(0,))
+        ).count
+
+    return _table({_label(m, k): [count(m, k, a) for a in factors] for m, k in rows}, factors)
+
+
+def table2() -> pd.DataFrame:
+    """Table 2: parameters of the spiral models, counted from the models."""
+    rows = [("dynamic_particles", k) for k in (15, 25, 50)]
+    rows += [("static_direct", 0), ("dynamic_direct", 0)]
+
+    def count(model: str, particles: int, inflation: int) -> int:
+        return spiral_model(
+            SpiralConfig(model=model, particles=particles, inflation=inflation, seeds=(0,))
+        ).count
+
+    return _table({_label(m, k): [count(m, k, a) for a in FACTORS] for m, k in rows}, FACTORS)
+
+
+TABLES = {"tab1": table1, "tab2": table2}
+
+
+def _label(model: str, particles: int) -> str:
+    return f"with particles, K = {particles}" if particles else MODELS[model]
+
+
+def _table(rows: dict[str, list[int]], factors: Sequence[int]) -> pd.DataFrame:
+    return pd.DataFrame(rows, index=[f"α = {a}" for a in factors]).T

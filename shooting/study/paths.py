@@ -1,0 +1,65 @@
+"""Where the study keeps its files: each folder has one variable and one default.
+
+``SHOOTING_STATE`` holds checkpoints and local records, ``SHOOTING_RECORDS`` the committed records,
+``SHOOTING_DATA`` files that no package ships, ``SHOOTING_FIGDIR`` the figures.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from shooting.environment import cache_folder, variable
+
+PACKAGE = Path(__file__).resolve().parents[1]
+CHECKOUT = PACKAGE.parent
+
+
+class NotInCheckoutError(FileNotFoundError):
+    """The study's own files are not beside the package, as after installing a wheel."""
+
+
+def state_folder() -> Path:
+    """Checkpoints and local records: ``$SHOOTING_STATE``, or the user's cache folder.
+
+    Raises:
+        RuntimeError: If there is neither.
+    """
+    chosen = variable("SHOOTING_STATE")
+    return Path(chosen) if chosen else cache_folder("SHOOTING_STATE") / "state"
+
+
+def book_file(name: str) -> Path:
+    """A file of the folder ``book`` of the checkout.
+
+    Raises:
+        NotInCheckoutError: If there is none, because the package was installed without the book.
+    """
+    path = CHECKOUT / "book" / name
+    if not path.exists():
+        raise NotInCheckoutError(
+            f"expected book/{name} beside the package, found none in {CHECKOUT}; the study needs a "
+            "checkout of the repository: install from there with pip install -e '.[study]'"
+        )
+    return path
+
+
+def records_folder() -> Path:
+    """Committed records: ``$SHOOTING_RECORDS``, or ``book/records`` of the checkout.
+
+    Raises:
+        NotInCheckoutError: If there is neither.
+    """
+    chosen = variable("SHOOTING_RECORDS")
+    return Path(chosen) if chosen else book_file("records")
+
+
+def data_folder() -> Path | None:
+    """Files that no package ships: ``$SHOOTING_DATA``; None if it is not set."""
+    chosen = variable("SHOOTING_DATA")
+    return Path(chosen) if chosen else None
+
+
+def figures_folder() -> Path | None:
+    """Where figures are written: ``$SHOOTING_FIGDIR``; None if they are only shown."""
+    chosen = variable("SHOOTING_FIGDIR")
+    return Path(chosen) if chosen else None

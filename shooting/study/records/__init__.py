@@ -1,0 +1,35 @@
+"""Records: what each training left behind, checked whenever it is read.
+
+``compute(REGRESSION, config)`` returns the record of a config and trains only if there is none;
+``load("regression", config)`` never trains. A record is ``<id>.json`` (config, metrics,
+provenance, checksums) and ``<id>.npz`` (arrays), in ``book/records/<experiment>`` if committed,
+else in the state folder.
+"""
+
+from shooting.study.records.store import (
+    STATES,
+    Record,
+    compute,
+    gather,
+    load,
+    load_all,
+    pooled,
+    read,
+    recompute,
+    stale,
+    state_of,
+)
+
+__all__ = [
+    "STATES",
+    "Record",
+    "compute",
+    "gather",
+    "load",
+    "load_all",
+    "pooled",
+    "read",
+    "recompute",
+    "stale",
+    "state_of",
+]

@@ -1,0 +1,135 @@
+"""The state of a training in one checked file, from which it continues bit for bit."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from shooting.study.storage import CorruptFileError, atomic_write, set_aside
+
+logger = logging.getLogger(__name__)
+
+StateDict = dict[str, Tensor]
+
+
+class FileCheckpoint:
+    """Keeps the state of one training in a safetensors file with a checksum of its content.
+
+    Args:
+        path: The file.
+        owner: Says whose state it is (record id and source hash); another owner's state is not
+            loaded, because changed code would not continue the same run.
+        seconds: Time between saves; 0 saves after every epoch.
+        since: A training begun before this moment is not continued.
+
+    Attributes:
+        begun: When the training began, in whichever process.
+        resumed: How often it was continued.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        owner: str = "",
+        seconds: float = 20.0,
+        since: datetime | None = None,
+    ) -> None:
+        self.path, self.owner, self.seconds, self.since = path, owner, seconds, since
+        self.earlier, self.resumed = 0.0, 0  # of the processes before this one
+        self.begun = datetime.now(UTC)
+        self._started = self._saved = time.monotonic()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of training so far, over all processes that took part."""
+        return self.earlier + time.monotonic() - self._started
+
+    def due(self) -> bool:
+        """Whether the last save is `seconds` ago."""
+        return time.monotonic() - self._saved >= self.seconds
+
+    def save(self, state: StateDict) -> None:
+        """Keep a state, atomically."""
+        tensors = {k: v.detach().cpu().contiguous().clone() for k, v in state.items()}
+        about = {
+            "owner": self.owner,
+            "begun": self.begun.isoformat(),
+            "elapsed": f"{self.elapsed:.3f}",
+            "resumed": str(self.resumed),
+        }
+        about["sha256"] = content_hash(tensors, about)
+        atomic_write(self.path, safetensors.torch.save(tensors, about))
+        self._saved = time.monotonic()
+
+    def load(self) -> StateDict | None:
+        """The last state saved; None without one. A corrupt file is set aside, by name."""
+        try:
+            tensors, about = read_checkpoint(self.path)
+        except FileNotFoundError:
+            return None
+        except CorruptFileError as error:
+            set_aside(self.path, str(error))
+            return None
+        if against := self._against(about):
+            logger.warning("%s %s: training starts afresh", self.path, against)
+            return None
+        self.begun = datetime.fromisoformat(about["begun"])
+        self.earlier, self.resumed = float(about["elapsed"]), int(about["resumed"]) + 1
+        return tensors
+
+    def usable(self) -> bool:
+        """Whether there is a state from which `load` would go on."""
+        try:
+            return not self._against(read_checkpoint(self.path)[1])
+        except (FileNotFoundError, CorruptFileError):
+            return False
+
+    def _against(self, about: dict[str, str]) -> str:
+        """Why a state must not be gone on from; empty if it may."""
+        if about["owner"] != self.owner:
+            return "belongs to other code"
+        if self.since is not None and datetime.fromisoformat(about["begun"]) < self.since:
+            return "is older than FRESH"
+        return ""
+
+    def discard(self) -> None:
+        """Forget the state."""
+        self.path.unlink(missing_ok=True)
+
+
+def read_checkpoint(path: Path) -> tuple[StateDict, dict[str, str]]:
+    """Tensors and header of a checkpoint.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        CorruptFileError: If it is not what `FileCheckpoint.save` wrote.
+    """
+    data = path.read_bytes()
+    try:
+        length = int.from_bytes(data[:8], "little")
+        about = dict(json.loads(data[8 : 8 + length])["__metadata__"])
+        tensors = safetensors.torch.load(data)
+        claimed = about.pop("sha256")
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise CorruptFileError(f"expected a whole checkpoint in {path.name}: {error}") from error
+    if content_hash(tensors, about) != claimed:
+        raise CorruptFileError(f"expected the content that {path.name} was saved with, got another")
+    return tensors, about
+
+
+def content_hash(tensors: StateDict, about: dict[str, str]) -> str:
+    """Sha256 of names, types, shapes and bytes of tensors, and of what is said about them."""
+    found = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name, value in sorted(tensors.items()):
+        found.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
+        found.update(value.numpy().tobytes())
+    return found.hexdigest()

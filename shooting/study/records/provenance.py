@@ -1,0 +1,129 @@
+"""Where a record comes from: code, versions, machine, cost."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import platform
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import shooting
+from shooting.study.paths import PACKAGE
+
+COMPILED = ("*.c", "*.h")
+TRAINING = "shooting.study.experiments"  # what it imports, directly or not, can change a result
+
+
+def source_files() -> list[Path]:
+    """The sources that a training imports, found by following imports, and the C sources."""
+    found: dict[str, Path] = {}
+    waiting = [TRAINING]
+    while waiting:
+        module = waiting.pop()
+        path = module_file(module)
+        if path is not None and module not in found:
+            found[module] = path
+            waiting += [*imports(path), module.rpartition(".")[0]]
+    compiled = (path for pattern in COMPILED for path in PACKAGE.rglob(pattern))
+    return sorted([*found.values(), *compiled])
+
+
+def module_file(module: str) -> Path | None:
+    """File of a module of this package; None for a module of another, or a name in a module."""
+    top, *inner = module.split(".")
+    base = PACKAGE.joinpath(*inner)
+    places = (base / "__init__.py", base.with_suffix(".py"))
+    return next((p for p in places if p.exists()), None) if top == "shooting" else None
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that a source names in an import, names that are no modules included."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+@functools.cache  # of the code that this process runs, whatever happens to the files later
+def source_hash() -> str:
+    """Sha256 over names and contents of the sources that can change a result."""
+    found = hashlib.sha256()
+    for path in source_files():
+        found.update(f"{path.relative_to(PACKAGE).as_posix()}\0".encode())
+        found.update(hashlib.sha256(path.read_bytes()).digest())
+    return found.hexdigest()
+
+
+def is_present(source: str) -> bool:
+    """Whether a record's source hash is that of the sources this process runs."""
+    return source == source_hash()
+
+
+@functools.cache
+def commit() -> tuple[str | None, bool | None]:
+    """Git commit of the package and whether its sources differ from it.
+
+    None outside a checkout, also where the package lies inside the checkout of something else.
+    """
+    # no locks: a process that is killed while it asks would leave one behind
+    command = ["git", "--no-optional-locks", "-C", str(PACKAGE)]
+    try:
+        asked = ["rev-parse --show-toplevel", "rev-parse HEAD", "status --porcelain -- ."]
+        top, head, changes = (
+            subprocess.run(
+                [*command, *a.split()], capture_output=True, text=True, check=True
+            ).stdout
+            for a in asked
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None, None
+    if Path(top.strip()).resolve() != PACKAGE.parent:
+        return None, None
+    return head.strip(), bool(changes.strip())
+
+
+@functools.cache
+def processor() -> str:
+    """Name of the processor, and on Linux its numbers, as one name may hide many generations."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    # the first processor's, should there be several kinds
+    known = {k.strip(): v.strip() for k, _, v in (line.partition(":") for line in lines[::-1])}
+    name = known.get("model name") or platform.processor() or platform.machine()
+    numbers = [f"{k.rpartition(' ')[2]} {known[k]}" for k in ("cpu family", "model") if k in known]
+    return f"{name} ({', '.join(numbers)})" if numbers else name
+
+
+def environment() -> dict[str, Any]:
+    """Code, versions and machine of this process."""
+    head, dirty = commit()
+    return {
+        "package": shooting.__version__,
+        "commit": head,
+        "dirty": dirty,
+        "source": source_hash(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "platform": f"{platform.system()} {platform.machine()}",
+        "processor": processor(),
+        "device": str(torch.get_default_device()),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def peak_memory() -> float:
+    """Largest memory of this process so far, in megabytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / 2**20 if sys.platform == "darwin" else peak / 2**10, 1)

@@ -1,0 +1,126 @@
+"""Files that survive being killed: folders, atomic writes, locks, setting aside."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+LITTER_SECONDS = 3600.0  # a temporary file this old was left by a process that was killed
+
+
+class CorruptFileError(ValueError):
+    """A record or checkpoint is not what was written."""
+
+
+class BusyError(RuntimeError):
+    """Another process works on the same run."""
+
+
+def atomic_write(path: Path, data: bytes) -> None:
+    """Write a file that is either whole or absent, also when the process or machine dies.
+
+    Args:
+        path: Target; its folder is made if need be.
+        data: Content.
+    """
+    with staged(path, data) as temporary:
+        os.replace(temporary, path)
+
+
+@contextmanager
+def staged(path: Path, data: bytes) -> Iterator[Path]:
+    """Content on disk under a temporary name, for the body to rename to `path`.
+
+    Args:
+        path: Where it shall end; its folder is made if need be.
+        data: Content.
+
+    Yields:
+        The temporary file, which is gone afterwards in any case.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # beside the target: a rename across file systems would not be atomic; a name of its own, since
+    # threads share a process number, and machines on one file system may use the same
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)  # a full disk leaves nothing behind
+    sync_folder(path.parent)
+    for left in path.parent.glob(f".{path.name}.*.tmp"):
+        with suppress(FileNotFoundError):  # its writer has just finished
+            if time.time() - left.stat().st_mtime > LITTER_SECONDS:
+                left.unlink()
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until renames in a folder are on disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def set_aside(path: Path, why: str) -> None:
+    """Rename a file that must not be used, and say so.
+
+    Args:
+        path: The file; nothing happens if it is absent.
+        why: Shown in the log.
+    """
+    if path.exists():
+        kept = path.with_name(f"{path.name}.corrupt-{time.time_ns()}")
+        path.rename(kept)
+        logger.warning("%s is set aside as %s: %s", path, kept.name, why)
+
+
+@contextmanager
+def lock(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold a lock that the system drops when the process ends, however it ends.
+
+    Args:
+        path: Lock file; it stays behind, empty.
+        wait: Wait for another holder, or raise at once.
+
+    Raises:
+        BusyError: If another process holds the lock and `wait` is false.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError as error:
+            raise BusyError(
+                f"expected {path.stem} to be free, but another process works on it; wait for "
+                "it, or look at python -m shooting status"
+            ) from error
+        yield
+
+
+def is_locked(path: Path) -> bool:
+    """Whether some process holds a lock.
+
+    The request is a shared one, so that probes do not see each other; who asks for the lock itself
+    in the microseconds of a probe, without waiting, finds it busy.
+    """
+    if not path.exists():
+        return False
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

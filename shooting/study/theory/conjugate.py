@@ -1,0 +1,143 @@
+"""Where extremals stop being optimal: the exponential map, its determinant, its folds.
+
+A single particle in the affine field has H = p . K(q) p / 2 with K = (1 + |sigma(q)|^2 / m) I,
+the Hamiltonian of light in a medium of refractive index (1 + |sigma|^2 / m)^(-1/2): a lens.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from shooting.fields import Field
+from shooting.study.theory.bvp import exponential, extremal, jacobian, newton
+from shooting.study.theory.direct import Problem
+
+
+def jacobi_determinants(
+    problem: Problem, p: Tensor, *, outputs: int = 40, step: float = 0.02
+) -> Tensor:
+    """det of D_p z(t) at equally spaced times t > 0, divided by t^(nS); zero: conjugate point.
+
+    Args:
+        problem: Gives z(0), the field and the horizon.
+        p: Initial costates ``(n, S)``.
+        outputs: Number of times.
+        step: Largest step of the integrator.
+
+    Returns:
+        The determinants ``(outputs,)``.
+    """
+
+    def path(u: Tensor) -> Tensor:
+        return extremal(problem, u, step=step, outputs=outputs).q[..., 1:, :, :]
+
+    matrices = jacobian(path, p).reshape(outputs, p.numel(), p.numel())
+    times = problem.horizon * torch.arange(1, outputs + 1, dtype=p.dtype) / outputs
+    return torch.linalg.det(matrices / times[:, None, None])
+
+
+def first_conjugate_time(problem: Problem, p: Tensor, *, outputs: int = 40) -> float:
+    """Time of the first sign change of `jacobi_determinants`, interpolated; infinite if none."""
+    values = jacobi_determinants(problem, p, outputs=outputs).tolist()
+    for k, (a, b) in enumerate(zip(values, values[1:], strict=False), start=1):
+        if a * b < 0:
+            return problem.horizon * (k + a / (a - b)) / outputs
+    return math.inf
+
+
+def connect(problem: Problem, p: Tensor, *, step: float = 0.02) -> Tensor:
+    """Initial costates of an extremal from z(0) to the target, by Newton's method.
+
+    Args:
+        problem: A problem whose target has the shape of the whole state.
+        p: First guess ``(n, S)``.
+        step: Largest step of the integrator.
+
+    Returns:
+        p(0) with Exp(p(0)) = target.
+
+    Raises:
+        ValueError: If Newton's method does not converge from this guess.
+    """
+    found = newton(lambda u: exponential(problem, u, step=step) - problem.target, p)
+    if not found.converged:
+        raise ValueError(
+            f"expected an extremal to the target, got a miss of {found.residuals[-1]:.1e}; "
+            "try a first guess from the costates of a direct solution"
+        )
+    return found.p
+
+
+def fan(
+    problem: Problem, angles: Tensor, speed: float, *, outputs: int = 60, step: float = 0.02
+) -> Tensor:
+    """Extremals of one particle in the plane, one for each angle of p(0).
+
+    Args:
+        problem: A problem with a single particle, d = 2, no other slots.
+        angles: Angles of p(0), shape ``(a,)``.
+        speed: Length of p(0).
+        outputs: Number of gaps between output times.
+        step: Largest step of the integrator.
+
+    Returns:
+        Positions ``(outputs + 1, a, 2)``.
+    """
+    p = speed * torch.stack([angles.cos(), angles.sin()], dim=-1).unsqueeze(-2)
+    return extremal(problem, p, step=step, outputs=outputs).q[..., 0, :].transpose(0, 1)
+
+
+def cometric(field: Field, q: Tensor) -> Tensor:
+    """K(q) = Phi(q) M^-1 Phi(q)^T of all samples together.
+
+    Args:
+        field: The vector field.
+        q: States ``(*runs, n, S)``.
+
+    Returns:
+        Matrices ``(*runs, n S, n S)``.
+    """
+    size = q.shape[-2] * q.shape[-1]
+    unit = torch.eye(size).to(q).reshape(size, *(1,) * (q.dim() - 2), *q.shape[-2:])
+    columns = field.kernel_velocity(q.expand(size, *q.shape), q.expand(size, *q.shape), unit)
+    return columns.flatten(-2).movedim(0, -1)
+
+
+def path_energy(field: Field, path: Tensor, *, horizon: float = 1.0) -> Tensor:
+    """Least int_0^T R dt that makes the states follow a path, by the midpoint rule.
+
+    Args:
+        field: The vector field; its cometric must be invertible along the path.
+        path: Nodes at equal distances of depth ``(N + 1, n, S)``.
+        horizon: The depth T.
+    """
+    h = horizon / (len(path) - 1)
+    v = ((path[1:] - path[:-1]) / h).flatten(1)
+    p = torch.linalg.solve(cometric(field, (path[1:] + path[:-1]) / 2), v)
+    return 0.5 * h * (v * p).sum()
+
+
+def second_variation(problem: Problem, p: Tensor, *, segments: int = 24) -> Tensor:
+    """Eigenvalues of the Hessian of the path energy at an extremal, end points held.
+
+    The number of negative ones is the number of conjugate points before T (Morse).
+
+    Args:
+        problem: Gives z(0), the field and the horizon.
+        p: Initial costates ``(n, S)``.
+        segments: Number N of pieces of the path.
+
+    Returns:
+        ``((N - 1) n S,)`` eigenvalues in rising order, times T / N.
+    """
+    path = extremal(problem, p, outputs=segments).q.detach()
+
+    def energy(inner: Tensor) -> Tensor:
+        nodes = torch.cat([path[:1], inner.reshape(path[1:-1].shape), path[-1:]])
+        return path_energy(problem.field, nodes, horizon=problem.horizon)
+
+    hessian = torch.func.jacrev(torch.func.jacrev(energy))(path[1:-1].flatten())
+    return torch.linalg.eigvalsh(hessian) * problem.horizon / segments

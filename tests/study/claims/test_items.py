@@ -1,0 +1,140 @@
+"""The list of the paper's items is complete and sound, and the pages made from it say so."""
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+
+from shooting.study.claims import items, load_claims, pages
+from shooting.study.claims.items import COUNTS, STATUSES, Item, complaints, load_items
+from shooting.study.figures.paper import FIGURES, TABLES
+
+CLAIMS = [c.id for c in load_claims()]
+LABELS = {  # every numbered equation, and every statement, by name: counting alone would not do
+    "equation": [f"(1.{k})" for k in (1, 2)]
+    + [f"(3.{k})" for k in range(1, 10)]
+    + [f"(A.{k})" for k in range(1, 8)]
+    + ["(D.1)", "(D.2)"],
+    "figure": [f"Figure {k}" for k in range(1, 12)],
+    "statement": ["Theorem 1", "Theorem 2", "Corollary 3", "Remark 4"]
+    + ["Lemma 5", "Lemma 6", "Proposition 7"],
+    "footnote": [f"Footnote {k}" for k in range(1, 6)],
+}
+
+
+@pytest.fixture(scope="module")
+def errata(root):
+    return (root / "book" / "errata.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def listed():
+    return load_items()
+
+
+def test_the_list_is_complete(listed, errata):
+    assert complaints(listed, CLAIMS, errata) == []
+    assert {i.number for i in listed if i.number} == {f"K{k}" for k in range(1, 28)}
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_each_numbered_thing_is_listed_under_its_number(listed, kind):
+    assert [i.place for i in listed if i.kind == kind] == LABELS[kind]
+
+
+def test_control_a_broken_list_is_refused(listed, errata):
+    def broken(change):
+        return complaints([replace(listed[0], **change), *listed[1:]], CLAIMS, errata)
+
+    assert complaints(listed[1:], CLAIMS, errata) == ["19 of kind equation, expected 20"]
+    assert "2 items named eq-1.2" in broken({"id": "eq-1.2"})
+    assert broken({"claims": ("K99",)})
+    assert broken({"errata": ("E99",)}) == ["eq-1.1: no correction E99"]
+    assert broken({"status": "fine"})
+    assert broken({"status": ""})
+    assert broken({"see": ()}) == ["eq-1.1: neither a page nor a reason"]
+    assert broken({"status": "not here"}) == ["eq-1.1: neither a page nor a reason"]
+    assert complaints(listed, [*CLAIMS, "K99"], errata) == ["claim K99 belongs to no item"]
+    assert set(COUNTS) == {i.kind for i in listed}
+    assert {i.status for i in listed} - {""} <= set(STATUSES)
+
+
+def test_every_address_exists(listed):
+    addresses = [pages.address(place) for item in listed for place in item.see]
+    assert len(addresses) > 100
+    assert all(a.startswith(("../notebooks/", "../book/")) for a in addresses)
+
+
+def test_control_a_wrong_address_is_refused():
+    with pytest.raises(LookupError, match="expected a label of 02_shooting"):
+        pages.address("02_shooting#thm-no-such")
+    with pytest.raises(FileNotFoundError):
+        pages.address("99_nowhere")
+
+
+def test_every_command_exists(listed, root):
+    makefile = (root / "Makefile").read_text(encoding="utf-8")
+    targets = {*re.findall(r"^([\w-]+):", makefile, re.MULTILINE), *FIGURES, *TABLES}
+    commands = [i.command.split() for i in listed if i.command]
+    assert {c[0] for c in commands} == {"make"}
+    assert {c[1] for c in commands} <= targets
+    assert "fig99" not in targets
+    # and each figure that can be redrawn is offered
+    assert {*FIGURES, *TABLES} <= {c[1] for c in commands}
+
+
+def test_runs_select_something(listed):
+    wanted = [items.cost(i) for i in listed if i.runs]
+    assert all(0 <= c.recorded <= c.wanted > 0 for c in wanted)
+    assert items.cost(listed[0]) is None
+    with pytest.raises(AttributeError):
+        items.cost(replace(listed[0], runs={"experiment": "circles", "colour": ["red"]}))
+
+
+def test_claims_decide_where_there_are_any():
+    item = Item("claim-K5", "claim", "here", "what", status="open")
+    assert item.judged_by(["K5a", "K5b-released", "K50", "K15"]) == ["K5a", "K5b-released"]
+    assert item.verdict({"K5a": "reproduced", "K6": "partly"}) == "reproduced"
+    assert item.verdict({"K6": "partly"}) == "open"
+    assert items.summary(["partly", "reproduced", "partly"]) == "1 reproduced, 2 partly"
+
+
+def test_undrawn_figures_lead_to_what_stands_before_them(tmp_path, monkeypatch):
+    def cell(kind, source, name="", outputs=()):
+        figure = {"mystnb": {"figure": {"name": name}}} if name else {}
+        return {"cell_type": kind, "source": [source], "metadata": figure, "outputs": outputs}
+
+    drawn = [{"data": {"image/png": ""}}]
+    cells = [
+        cell(
+            "markdown",
+            "# Page\n\n(sec-y)=\n## The part's *end*\n```{math}\n:label: eq-x\n```\n"
+            "````{prf:theorem} Its name\n:label: thm-z\n````",
+        ),
+        cell("code", "", "fig-drawn", drawn),
+        cell("code", "", "fig-missing"),
+    ]
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "p.ipynb").write_text(json.dumps({"cells": cells}))
+    monkeypatch.setattr(pages, "ROOT", tmp_path)
+    assert {name: mark.anchor for name, mark in pages.anchors("p").items()} == {
+        "page": "page",
+        "the-part-s-end": "the-part-s-end",
+        "eq-x": "equation-eq-x",
+        "sec-y": "sec-y",
+        "thm-z": "thm-z",
+        "fig-drawn": "fig-drawn",
+        "fig-missing": "thm-z",
+    }
+    assert pages.links(["p#eq-x", "p#thm-z"]) == (
+        'Page: <a href="../notebooks/p.html#equation-eq-x">equation</a>, '
+        '<a href="../notebooks/p.html#thm-z">Its name</a>'
+    )
+
+
+def test_tables_escape_nothing_twice_and_have_a_name():
+    html = pages.table(("a & b",), [(pages.badge("x < y"),)], name="t")
+    assert 'id="t"' in html
+    assert "a &amp; b" in html
+    assert '<span class="verdict">x &lt; y</span>' in html

@@ -1,0 +1,91 @@
+"""The rule of verdicts: it can fail, failures are not hidden, and the claims file is complete."""
+
+import numpy as np
+import pytest
+
+from shooting.study.claims import Part, book, combine, compare, load_claims, median_interval
+from shooting.study.claims.rule import NOT, PARTLY, REPRODUCED, threshold
+
+LOW, HIGH = np.linspace(0, 1, 10), np.linspace(3, 4, 10)
+
+
+def test_the_three_verdicts_of_a_comparison():
+    assert compare("clear", LOW, HIGH).status == REPRODUCED
+    assert compare("hardly", LOW, LOW + 0.01).status == PARTLY
+    assert compare("equal", LOW, LOW).status == NOT
+    assert compare("wrong way", HIGH, LOW).status == NOT
+
+
+def test_a_comparison_says_how_many_runs_it_has_and_whether_they_decide():
+    hardly, against = compare("", LOW + 0.01, LOW), compare("", HIGH, LOW)
+    assert (hardly.status, against.status) == (NOT, NOT)
+    assert hardly.is_undecided  # the interval holds zero, only the sign is against the claim
+    assert not against.is_undecided
+    assert not compare("", LOW, LOW + 0.01).is_undecided  # partly says it already
+    assert compare("", LOW, LOW[:4]).runs == (10, 4)
+    assert threshold("", LOW, 2.0).runs == (10, 0)
+    assert threshold("", LOW, 2.0, below=False).runs == (0, 10)
+    assert not Part("single runs", (2.0, 2.0), (0.0, 0.0), NOT, (1, 1)).is_undecided
+
+
+def test_a_rate_is_undecided_where_its_interval_holds_the_one_claimed():
+    def judged(low, high):
+        return Part("rate", (0.0, 0.08), (low, high), NOT, (50, 0), is_rate=True)
+
+    assert not judged(0.0, 0.071).is_undecided  # 0 of 50 do decide against 8 %
+    assert judged(0.02, 0.15).is_undecided
+    assert not judged(0.2, 0.4).is_undecided
+
+
+def test_the_interval_covers_the_difference_and_repeats():
+    low, high = median_interval(LOW, HIGH)
+    assert low < np.median(HIGH) - np.median(LOW) < high
+    assert (low, high) == median_interval(LOW, HIGH)
+
+
+def test_failed_runs_are_infinitely_bad():
+    broken = np.where(np.arange(10) < 6, np.nan, LOW)
+    assert compare("six of ten failed", broken, HIGH).status == NOT
+    assert compare("the rival failed", LOW, np.full(10, np.nan)).status == REPRODUCED
+
+
+@pytest.mark.parametrize("below", [True, False])
+def test_failed_runs_count_against_a_bound(below):
+    good = np.full(10, 1.0 if below else 3.0)
+    assert threshold("met", good, 2.0, below=below).status == REPRODUCED
+    failed = np.full(10, np.nan)
+    assert threshold("failed", failed, 2.0, below=below).status == NOT
+    assert threshold("missed", 4.0 - good, 2.0, below=below).status == NOT
+
+
+def test_a_claim_is_as_good_as_its_parts():
+    yes, almost, no = (compare("", LOW, LOW + d) for d in (3.0, 0.01, -3.0))
+    assert combine([yes, yes]).status == REPRODUCED
+    assert combine([yes, almost]).status == PARTLY
+    assert combine([yes, no]).status == PARTLY
+    assert combine([no, no]).status == NOT
+
+
+def test_every_claim_has_a_test_or_a_reason_and_a_page():
+    for claim in load_claims():
+        assert claim.test or claim.reason
+        assert (book.CLAIMS_FILE.parents[1] / f"{claim.page}.ipynb").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- {id: A, place: x, claim: y, tset: z}", "expected the keys of Claim"),
+        ("- {id: A, place: x, claim: y}\n- {id: A, place: x, claim: y}", "expected distinct"),
+    ],
+)
+def test_a_faulty_claims_file_is_refused(tmp_path, text, message):
+    path = tmp_path / "claims.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        load_claims(path)
+
+
+def test_a_claim_without_verdict_is_refused():
+    with pytest.raises(ValueError, match="expected a test or a reason in claim A"):
+        book.Claim("A", "x", "y").verdict()
