@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from shooting.fields import Affine, Field, UpDown
-from shooting.study.theory import kicks as k
+from shooting.study.theory import intermediate_losses as k
 
 
 def turned(x: torch.Tensor, angle: float) -> torch.Tensor:
