@@ -1,4 +1,7 @@
-"""Shared fixtures, and the strict mode in which a skipped check counts as a failure.
+"""Fixtures of all tests, and the strict mode in which a skipped check counts as a failure.
+
+Nothing here needs more than the library: what the study, the book or the browser needs is in the
+conftest.py of its own folder.
 
 SHOOTING_STRICT=1 is set where everything that the tests need has been installed (.ci/run).
 There a skip would hide a check that nobody runs; only tests marked `gpu` may skip.
@@ -13,7 +16,6 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-import matplotlib as mpl
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
@@ -21,7 +23,6 @@ from hypothesis import HealthCheck, settings
 ROOT = Path(__file__).resolve().parent.parent
 
 os.environ["GIT_OPTIONAL_LOCKS"] = "0"  # tests kill processes that may be asking git
-mpl.use("Agg")
 torch.set_num_threads(1)
 settings.register_profile(
     "shooting", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
@@ -78,15 +79,6 @@ def tracked() -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
-@pytest.fixture(scope="session")
-def site() -> Path:
-    """The built book: SHOOTING_SITE, or where `make test` builds it."""
-    folder = Path(os.environ.get("SHOOTING_SITE", ROOT / "_build" / "test" / "html"))
-    if not (folder / "index.html").exists():
-        pytest.skip(f"no built book in {folder}: run make test, or set SHOOTING_SITE")
-    return folder
-
-
 @pytest.fixture(scope="module")
 def float64() -> Iterator[None]:
     """Double precision for a module: ``pytestmark = pytest.mark.usefixtures("float64")``."""
@@ -94,17 +86,3 @@ def float64() -> Iterator[None]:
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(before)
-
-
-@pytest.fixture
-def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """State and records in a folder of the test's own, and the toy experiment among the known."""
-    from toy import TOY
-
-    from shooting.study.experiments import EXPERIMENTS
-
-    monkeypatch.setenv("SHOOTING_STATE", str(tmp_path / "state"))
-    monkeypatch.setenv("SHOOTING_RECORDS", str(tmp_path / "records"))
-    monkeypatch.delenv("FRESH", raising=False)
-    monkeypatch.setitem(EXPERIMENTS, "toy", TOY)
-    return tmp_path
