@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -23,6 +24,41 @@ class NonFiniteError(ArithmeticError):
 
 class MissingDataError(FileNotFoundError):
     """Data that an experiment needs are not on this machine; the message says how to get them."""
+
+
+def require_choice(value: object, allowed: Sequence[str], what: str) -> None:
+    """Refuse a value that is not among the allowed ones.
+
+    Args:
+        value: What came.
+        allowed: What may come; the first is advised.
+        what: Name of the setting in the error.
+
+    Raises:
+        ValueError: If the value is not allowed.
+    """
+    if value not in allowed:
+        raise ValueError(
+            f"expected {what} among {tuple(allowed)}, got {value!r}; try {allowed[0]!r}"
+        )
+
+
+def require_count(value: object, what: str, *, least: int = 1) -> int:
+    """A whole number of at least `least`, as an int; numpy's integers are welcome.
+
+    Args:
+        value: What came.
+        what: Name of the number in the error.
+        least: The smallest that is allowed.
+
+    Raises:
+        ValueError: If it is anything else.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ValueError(
+            f"expected a whole {what} of at least {least}, got {value!r}; try {what} = {least}"
+        )
+    return int(value)
 
 
 def require_shape(value: Tensor, pattern: tuple[int | None, ...], what: str, advice: str) -> None:

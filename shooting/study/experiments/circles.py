@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from shooting.fields import UpDown
+from shooting import UpDown
 from shooting.fit import Checkpoint, FitConfig, fit
 from shooting.flow import Solver
 from shooting.optim import Cosine

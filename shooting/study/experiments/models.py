@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from shooting.fields import Field
 from shooting.flow import Solver
 from shooting.parametrizations import (
+    Controlled,
     DynamicDirect,
     DynamicParticles,
-    Parametrization,
     ParticleInit,
     StaticDirect,
     StaticParticles,
@@ -33,7 +33,7 @@ def build_model(
     seeds: Sequence[int],
     lift: str,
     solver: Solver,
-) -> Parametrization:
+) -> Controlled:
     """One of the four models for a field.
 
     Args:
