@@ -10,7 +10,7 @@ import torch
 
 from shooting import Affine, UpDown
 from shooting.fields import Field
-from shooting.study.theory import kicks as k
+from shooting.study.theory import intermediate_losses as k
 
 
 def turned(x: torch.Tensor, angle: float) -> torch.Tensor:
