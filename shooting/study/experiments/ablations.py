@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from shooting.adjoint import fuse
+from shooting.errors import require_choice
 from shooting.fields import UpDown
 from shooting.fit import Checkpoint
 from shooting.flow import Solver, Times
@@ -44,10 +45,7 @@ class AblationConfig(RegressionConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.lookup not in ("chained", "released"):
-            raise ValueError(
-                f"expected a lookup 'chained' or 'released', got {self.lookup!r}; try 'chained'"
-            )
+        require_choice(self.lookup, ("chained", "released"), "a lookup")
 
 
 BASE = "as published"

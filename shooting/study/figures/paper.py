@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
+from shooting.errors import require_choice
 from shooting.study import records
 from shooting.study.experiments.models import MODELS
 from shooting.study.experiments.regression import REGRESSION, RegressionConfig
@@ -115,8 +116,7 @@ def figure(name: str) -> tuple[Figure, list[Record]]:
         ValueError: If the name is unknown.
         NotRunError: If records are missing.
     """
-    if name not in FIGURES:
-        raise ValueError(f"expected a figure among {sorted(FIGURES)}, got {name!r}; try 'fig2'")
+    require_choice(name, FIGURES, "a figure")
     gather, draw = FIGURES[name]
     found = gather()
     return draw(found), found
