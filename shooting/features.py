@@ -165,7 +165,7 @@ class Patches:
             raise ValueError(
                 f"expected an odd side length of the kernel, got {self.kernel!r}; try kernel=3"
             )
-        require_choice(self.padding, PADDINGS, "padding")
+        require_choice(self.padding, PADDINGS, "a padding")
 
     @property
     def act(self) -> Activation | None:

@@ -34,8 +34,8 @@ class UpDown(Field):
         theta3_weight: Weight = 10.0,
         weight: Weight = 1.0,
     ) -> None:
-        self.dim = require_count(dim, "dimension d")
-        self.inflation = require_count(inflation, "inflation factor α")
+        self.dim = require_count(dim, "the dimension d")
+        self.inflation = require_count(inflation, "the inflation factor α")
         self.sigma = activation(sigma)
         super().__init__(
             {"x": self.dim, "v": self.inflation * self.dim},
@@ -69,7 +69,7 @@ class Affine(Field):
         weight: Weight = 1.0,
         bias_weight: Weight = 1.0,
     ) -> None:
-        self.dim = require_count(dim, "dimension d")
+        self.dim = require_count(dim, "the dimension d")
         self.sigma = activation(sigma)
         terms = [
             Term("A", "x", Activated("x", self.sigma), weight),
@@ -88,7 +88,7 @@ class SecondOrder(Field):
     """
 
     def __init__(self, dim: int, *, sigma: str | Activation = "relu", weight: Weight = 1.0) -> None:
-        self.dim = require_count(dim, "dimension d")
+        self.dim = require_count(dim, "the dimension d")
         self.sigma = activation(sigma)
         terms = [
             Term("theta", "v", Activated("x", self.sigma), weight),
@@ -126,8 +126,8 @@ class ConvUpDown(Field):
         theta3_weight: Weight = 10.0,
         weight: Weight = 1.0,
     ) -> None:
-        self.channels = require_count(channels, "number of channels")
-        self.inflation = require_count(inflation, "inflation factor α")
+        self.channels = require_count(channels, "the number of channels")
+        self.inflation = require_count(inflation, "the inflation factor α")
         self.sigma = activation(sigma)
         x = Patches("x", kernel, None, padding)
         v = Patches("v", kernel, self.sigma, padding)

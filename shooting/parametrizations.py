@@ -307,7 +307,7 @@ class DynamicParticles(Controlled):
         solver: Solver | None = None,
     ) -> None:
         super().__init__(field, seeds=seeds, seed=seed, lift=lift, solver=solver)
-        self.field, self.particles = field, require_count(particles, "number of particles K")
+        self.field, self.particles = field, require_count(particles, "the number of particles K")
         self.momentum_scale = 1 / particles if momentum_scale is None else momentum_scale
         if not 0 < self.momentum_scale < math.inf:
             raise ValueError(
@@ -425,7 +425,7 @@ class DynamicDirect(Controlled):
         solver: Solver | None = None,
     ) -> None:
         super().__init__(field, seeds=seeds, seed=seed, lift=lift, solver=solver)
-        blocks = require_count(blocks, "number of blocks")
+        blocks = require_count(blocks, "the number of blocks")
         if depth is not None and not 0 < depth < math.inf:
             raise ValueError(f"expected a positive depth T, got {depth!r}; try depth=1.0")
         self.field, self.blocks, self.depth = field, blocks, depth

@@ -30,9 +30,9 @@ class Slot:
     sites: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        require_count(self.width, "width of a slot")
+        require_count(self.width, "the width of a slot")
         for length in self.sites:
-            require_count(length, "number of sites")
+            require_count(length, "a number of sites")
         object.__setattr__(self, "sites", tuple(self.sites))
 
     @property
@@ -111,4 +111,4 @@ class StateSpace:
 
 
 def _plain(name: str, width: int) -> Slot:
-    return Slot(require_count(width, f"width of slot {name}"))
+    return Slot(require_count(width, f"the width of slot {name}"))

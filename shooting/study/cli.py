@@ -312,7 +312,7 @@ def figure(options: argparse.Namespace) -> int:
                 drawn, behind = paper.figure(name)
                 save(drawn, name)
                 print(f"{name}: drawn from {len(behind)} records")
-        except paper.NotRunError as error:
+        except records.NotRunError as error:
             print(f"{name}: {error}")
             return 1
     return 0

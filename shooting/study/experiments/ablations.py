@@ -16,6 +16,7 @@ from torch import Tensor
 
 from shooting import UpDown
 from shooting.adjoint import dense, fuse
+from shooting.errors import require_choice
 from shooting.fit import Checkpoint
 from shooting.flow import Solver, Times
 from shooting.parametrizations import Controlled, DynamicDirect
@@ -44,10 +45,7 @@ class AblationConfig(RegressionConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.lookup not in ("chained", "released"):
-            raise ValueError(
-                f"expected a lookup 'chained' or 'released', got {self.lookup!r}; try 'chained'"
-            )
+        require_choice(self.lookup, ("chained", "released"), "a lookup")
 
 
 BASE = "as published"

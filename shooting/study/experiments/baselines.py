@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from shooting import UpDown
+from shooting.errors import require_choice
 from shooting.fit import Checkpoint, FitConfig
 from shooting.flow import Solver
 from shooting.optim import Plateau
@@ -82,10 +83,7 @@ class BaselineConfig:
     train_points: int = 500
 
     def __post_init__(self) -> None:
-        if self.model not in BASELINES:
-            raise ValueError(
-                f"expected a model among {tuple(BASELINES)}, got {self.model!r}; try 'node'"
-            )
+        require_choice(self.model, BASELINES, "a model")
         self.regression()  # checks what both have in common
 
     def regression(self) -> RegressionConfig:

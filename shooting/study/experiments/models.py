@@ -1,9 +1,11 @@
-"""The four models by name, built alike for every experiment."""
+"""The four models by name, checked and built alike for every experiment."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
+from shooting.errors import require_choice
 from shooting.fields import Field
 from shooting.flow import Solver
 from shooting.parametrizations import (
@@ -21,6 +23,23 @@ MODELS: dict[str, str] = {
     "dynamic_particles": "dynamic with particles",
     "dynamic_direct": "dynamic direct",
 }
+
+
+def check_model(config: Any, allowed: Iterable[str] = MODELS) -> None:
+    """Check the model of a frozen config, and set K to 0 where it has no particles.
+
+    Else one run would have many identities.
+
+    Args:
+        config: Settings with ``model`` and ``particles``, being made.
+        allowed: The models that the experiment knows.
+
+    Raises:
+        ValueError: If the model is unknown.
+    """
+    require_choice(config.model, allowed, "a model")
+    if config.model.endswith("direct"):
+        object.__setattr__(config, "particles", 0)
 
 
 def build_model(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from shooting import UpDown
+from shooting.errors import require_choice, require_count
 from shooting.fit import Checkpoint, FitConfig
 from shooting.flow import Solver
 from shooting.optim import Plateau
@@ -27,11 +28,12 @@ from shooting.study.experiments.base import (
     check_profile,
     train_and_measure,
 )
-from shooting.study.experiments.models import MODELS, build_model
+from shooting.study.experiments.models import MODELS, build_model, check_model
 
 TIMES = (0.0, 1.0)
 DEPTHS = tuple(k / 10 for k in range(11))
 MORE_SEEDS = tuple(range(10, 50))
+POSITIONS = ("uniform", "data")  # of particles at t = 0
 SIMILARITY = 100.0  # weight of the squared error (Appendix E)
 
 
@@ -76,23 +78,11 @@ class RegressionConfig:
     train_points: int = 500
 
     def __post_init__(self) -> None:
-        for value, allowed, what in (
-            (self.function, tuple(FUNCTIONS), "function"),
-            (self.model, tuple(MODELS), "model"),
-            (self.momentum, ("mean", "sum"), "momentum scale"),
-            (self.positions, ("uniform", "data"), "particle positions"),
-        ):
-            if value not in allowed:
-                raise ValueError(
-                    f"expected a {what} among {allowed}, got {value!r}; try {allowed[0]!r}"
-                )
-        if not 1 <= self.batch <= self.train_points:
-            raise ValueError(
-                f"expected a batch of 1 to {self.train_points} training points, got {self.batch}; "
-                "shrink the batch, or raise train_points"
-            )
-        if self.model.endswith("direct"):
-            object.__setattr__(self, "particles", 0)
+        require_choice(self.function, FUNCTIONS, "a function")
+        require_choice(self.momentum, ("mean", "sum"), "a momentum scale")
+        require_choice(self.positions, POSITIONS, "particle positions")
+        check_model(self)
+        require_count(self.batch, "the batch", most=self.train_points)
 
 
 class RegressionTask:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from shooting import UpDown
+from shooting.errors import require_choice, require_count
 from shooting.fit import Checkpoint, FitConfig
 from shooting.flow import Solver
 from shooting.optim import Plateau
@@ -29,8 +30,8 @@ from shooting.study.experiments.base import (
     check_profile,
     train_and_measure,
 )
-from shooting.study.experiments.models import MODELS, build_model
-from shooting.study.experiments.regression import variation
+from shooting.study.experiments.models import MODELS, build_model, check_model
+from shooting.study.experiments.regression import POSITIONS, variation
 
 TIMES = snippet_times()
 DEPTH = TIMES[-1]  # T, 0.201
@@ -86,20 +87,11 @@ class SpiralConfig:
     frozen_epochs: int = 50
 
     def __post_init__(self) -> None:
-        for value, allowed, what in (
-            (self.protocol, PROTOCOLS, "protocol"),
-            (self.model, tuple(MODELS), "model"),
-            (self.error, ERRORS, "error"),
-            (self.positions, ("uniform", "data"), "particle positions"),
-        ):
-            if value not in allowed:
-                raise ValueError(
-                    f"expected a {what} among {allowed}, got {value!r}; try {allowed[0]!r}"
-                )
-        if self.batch < 1:
-            raise ValueError(f"expected at least 1 snippet a batch, got {self.batch}; try 100")
-        if self.model.endswith("direct"):
-            object.__setattr__(self, "particles", 0)
+        require_choice(self.protocol, PROTOCOLS, "a protocol")
+        require_choice(self.error, ERRORS, "an error")
+        require_choice(self.positions, POSITIONS, "particle positions")
+        require_count(self.batch, "the batch")
+        check_model(self)
 
     @classmethod
     def paper(cls, **changes: Any) -> SpiralConfig:
