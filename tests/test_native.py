@@ -390,6 +390,8 @@ def test_the_cache_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("SHOOTING_CACHE", str(tmp_path))
     assert build.library_folder() == tmp_path
     monkeypatch.delenv("SHOOTING_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert build.library_folder() == tmp_path / ".cache" / "shooting"
 

@@ -24,7 +24,7 @@ def asked(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("name", paper.FIGURES)
 def test_a_figure_asks_only_for_records_of_the_grid(name, asked):
-    with pytest.raises(paper.NotRunError, match="make runs EXPERIMENT="):
+    with pytest.raises(records.NotRunError, match="make runs EXPERIMENT="):
         paper.figure(name)
     assert asked
     for experiment, config in asked:

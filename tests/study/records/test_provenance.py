@@ -142,17 +142,16 @@ model\t\t: 99
 """
 
 
-def test_generations_of_one_name_are_different_processors(tmp_path, monkeypatch):
+def test_generations_of_one_name_are_different_processors(monkeypatch):
     """Two machines called "AMD EPYC" gave different last bits, and both were taken for one."""
-    info = tmp_path / "cpuinfo"
-    monkeypatch.setattr(provenance, "Path", lambda _: info)
     for model in (1, 17):
-        info.write_text(CPUINFO.format(model=model), encoding="utf-8")
+        lines = CPUINFO.format(model=model).splitlines()
+        monkeypatch.setattr(provenance, "processor_lines", lambda lines=lines: lines)
         found = provenance.processor.__wrapped__()
         assert found == f"AMD EPYC (family 25, model {model})"
 
 
-def test_a_processor_without_cpuinfo_has_the_name_that_python_knows(tmp_path, monkeypatch):
-    monkeypatch.setattr(provenance, "Path", lambda _: tmp_path / "absent")
+def test_a_processor_without_cpuinfo_has_the_name_that_python_knows(monkeypatch):
+    monkeypatch.setattr(provenance, "processor_lines", list)
     monkeypatch.setattr(provenance.platform, "processor", lambda: "chip")
     assert provenance.processor.__wrapped__() == "chip"

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from shooting.fields import Affine, Field, UpDown
+from shooting import Affine, UpDown
+from shooting.fields import Field
 from shooting.study.theory import intermediate_losses as k
 
 
