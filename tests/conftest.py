@@ -6,6 +6,7 @@ There a skip would hide a check that nobody runs; only tests marked `gpu` may sk
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -13,7 +14,6 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-import matplotlib as mpl
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
@@ -21,7 +21,8 @@ from hypothesis import HealthCheck, settings
 ROOT = Path(__file__).resolve().parent.parent
 
 os.environ["GIT_OPTIONAL_LOCKS"] = "0"  # tests kill processes that may be asking git
-mpl.use("Agg")
+if importlib.util.find_spec("matplotlib"):  # the library's tests run without it
+    importlib.import_module("matplotlib").use("Agg")
 torch.set_num_threads(1)
 settings.register_profile(
     "shooting", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import functools
 import re
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from pathlib import Path
 
 import pytest
 import yaml
@@ -35,7 +39,20 @@ def pins(root) -> dict[str, str]:
 def requirements(project) -> list[Requirement]:
     extras = project["optional-dependencies"].values()
     listed = project["dependencies"] + [text for extra in extras for text in extra]
-    return [Requirement(text) for text in listed]
+    return [r for r in map(Requirement, listed) if r.name != project["name"]]
+
+
+def distributions(project, *extras: str) -> set[str]:
+    """Distributions that an installation with some extras asks for by name."""
+    found: set[str] = set()
+    listed = [*project["dependencies"]]
+    for extra in extras:
+        listed += project["optional-dependencies"][extra]
+    for requirement in map(Requirement, listed):
+        if requirement.name == project["name"]:
+            found |= distributions(project, *requirement.extras)
+        found.add(canonicalize_name(requirement.name))
+    return found - {project["name"]}
 
 
 def test_every_requirement_is_pinned_within_its_range(requirements, pins):
@@ -58,6 +75,73 @@ def test_ranges_have_no_exact_version(requirements):
 def test_every_requirement_has_a_lower_bound(requirements):
     loose = [str(r) for r in requirements if not any(s.operator == ">=" for s in r.specifier)]
     assert loose == []
+
+
+# --- what is imported, and what is asked for -----------------------------------------------
+
+
+@functools.cache  # reads the metadata of everything that is installed
+def providers() -> Mapping[str, list[str]]:
+    """Distributions by the names under which their packages are imported."""
+    return packages_distributions()
+
+
+def imported(source: str) -> set[str]:
+    """Distributions of the packages that a source imports, wherever in it; none of Python's own."""
+    named: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            named |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            named.add(node.module.partition(".")[0])
+    known = providers()
+    third = named - set(sys.stdlib_module_names) - {"shooting"}
+    return {canonicalize_name(known.get(name, [name])[0]) for name in third}
+
+
+def used(paths: Iterable[Path]) -> set[str]:
+    return set().union(*(imported(path.read_text(encoding="utf-8")) for path in paths))
+
+
+@pytest.fixture(scope="module")
+def houses(root) -> tuple[list[Path], list[Path]]:
+    """Sources of the library and of the study."""
+    every = sorted((root / "shooting").rglob("*.py"))
+    study = [path for path in every if (root / "shooting" / "study") in path.parents]
+    return [path for path in every if path not in study], study
+
+
+def test_the_library_needs_its_base_dependencies_and_nothing_else(houses, project):
+    assert used(houses[0]) == distributions(project)
+    assert distributions(project) == {"torch", "torchdiffeq", "numpy", "tqdm"}
+
+
+def test_the_study_needs_its_extra_and_nothing_else(houses, project):
+    assert used(houses[1]) <= distributions(project, "study")
+    assert not used(houses[1]) <= distributions(project)  # the control: the extra is needed
+
+
+def test_each_extra_contains_the_one_it_builds_on(project):
+    assert distributions(project, "study") <= distributions(project, "book")
+    assert distributions(project, "check") <= distributions(project, "test")
+    base = distributions(project)
+    assert distributions(project, "check") & distributions(project, "study") == base
+
+
+@pytest.mark.parametrize(
+    ("line", "distribution"),
+    [
+        ("import matplotlib.pyplot as plt", "matplotlib"),
+        ("from PIL import Image", "pillow"),
+        ("def f():\n    import yaml", "pyyaml"),
+        ("import no_such_package", "no-such-package"),
+    ],
+)
+def test_control_a_foreign_import_is_found(line, distribution):
+    assert imported(f"import os\nfrom shooting import fit\n{line}") == {distribution}
+
+
+# -------------------------------------------------------------------------------------------
 
 
 def test_installed_versions_are_the_pinned_ones(pins):
@@ -88,10 +172,9 @@ def test_version_is_the_same_everywhere(project, root):
 
 
 def test_import_is_silent_and_light():
-    """`import shooting` prints nothing and leaves plotting and Snakemake alone."""
-    code = (
-        "import shooting, sys; print(sorted({'matplotlib', 'snakemake', 'jax'} & set(sys.modules)))"
-    )
+    """`import shooting` prints nothing and leaves the study and its packages alone."""
+    heavy = {"shooting.study", "matplotlib", "seaborn", "pandas", "PIL", "yaml", "snakemake", "jax"}
+    code = f"import shooting, sys; print(sorted({heavy} & set(sys.modules)))"
     run = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True
     )

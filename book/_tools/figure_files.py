@@ -74,8 +74,7 @@ def line(page: str, name: str, command: str, kinds: tuple[str, ...] = KINDS) -> 
 def command_of(notebook: Path) -> str:
     """The command that executes a notebook and so redraws its figures."""
     profile = "paper" if os.environ.get("SHOOTING_FIGDIR", "").endswith("paper") else "quick"
-    suffix = " PROFILE=paper" if profile == "paper" else ""
-    return f"make _build/runs/{profile}/{notebook.name}{suffix}"
+    return f"make _build/runs/{profile}/{notebook.name}"
 
 
 def _add(app: Any, tree: Any) -> None:

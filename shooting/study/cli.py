@@ -20,6 +20,7 @@ from shooting.study.data.fetch import fetch_mnist
 from shooting.study.experiments import EXPERIMENTS, PROFILES, Experiment
 from shooting.study.experiments.settings import as_dict, changed
 from shooting.study.figures import paper, save, use_style
+from shooting.study.paths import NotInCheckoutError, figures_folder
 from shooting.study.records import verification
 from shooting.study.records.identity import record_id
 from shooting.study.records.store import since
@@ -39,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(options.threads)
     try:
         command: int = options.command(options)
+    except NotInCheckoutError as error:
+        sys.exit(str(error))
     except (PermissionError, NotADirectoryError) as error:
         sys.exit(f"expected folders to be accessible, but {error}; set SHOOTING_STATE to another")
     return command
@@ -71,7 +74,10 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--list", action="store_true", help="one line per config: state and id")
     one.set_defaults(command=status)
 
-    one = commands.add_parser("figure", help="redraw figures or tables of the paper from records")
+    help_ = (
+        "redraw figures of the paper from records into $SHOOTING_FIGDIR or figures; print tables"
+    )
+    one = commands.add_parser("figure", help=help_)
     one.add_argument("names", nargs="+", choices=sorted([*paper.FIGURES, *paper.TABLES]))
     _add_threads(one)
     one.set_defaults(command=figure)
@@ -213,7 +219,7 @@ def _run_one(
     except MissingDataError as error:
         print(f"{name} is skipped: {error}", flush=True)
         progress.lacking += 1
-    except (PermissionError, NotADirectoryError):  # the next config would meet it too
+    except (PermissionError, NotADirectoryError, NotInCheckoutError):  # so would the next config
         raise
     except Exception:  # one config that cannot run must not stop the others
         traceback.print_exc()
@@ -302,16 +308,19 @@ def _selected_anywhere(options: argparse.Namespace) -> dict[str, list[Any]]:
 
 
 def figure(options: argparse.Namespace) -> int:
-    """Redraw figures into $SHOOTING_FIGDIR, print tables; 1 if records are missing."""
+    """Redraw figures into $SHOOTING_FIGDIR or ./figures, print tables; 1 if records are missing."""
     use_style()
+    folder = figures_folder() or Path("figures")
     for name in options.names:
         try:
             if name in paper.TABLES:
                 print(paper.TABLES[name]().to_string())
             else:
                 drawn, behind = paper.figure(name)
-                save(drawn, name)
-                print(f"{name}: drawn from {len(behind)} records")
+                save(drawn, name, folder)
+                print(
+                    f"{name}: drawn from {len(behind)} records into {folder / name}.svg, .pdf, .png"
+                )
         except records.NotRunError as error:
             print(f"{name}: {error}")
             return 1

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import base64
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +19,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from shooting.study.experiments import EXPERIMENTS
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 FIGURE_BYTES = 300_000  # a page should open at once on a slow line
 CODE_CELLS = 18
@@ -174,78 +173,6 @@ def test_papermill_reruns_every_experiment():
 def test_control_reading_records_reruns_nothing():
     cells = ('records.load_all("circles", "paper")', 'records.gather("circles", "quick")')
     assert computed(new_notebook(cells=[new_code_cell(cell) for cell in cells])) == []
-
-
-@pytest.mark.parametrize("experiment", [*EXPERIMENTS, None])
-def test_make_paper_finds_the_page_of_an_experiment(experiment):
-    command = ["make", "-n", "-B", "paper", "VENV="]  # -B: also where these pages have been made
-    command += [f"EXPERIMENT={experiment}"] * (experiment is not None)
-    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    runs = [line for line in told.splitlines() if "--profile paper" in line]
-    found = [p for p in NOTEBOOKS if any(f"notebooks/{p.name} " in line for line in runs)]
-    if experiment is None:
-        assert found == NOTEBOOKS
-    else:
-        assert [experiment in computed(nbformat.read(p, as_version=4)) for p in found] == [True]
-
-
-def test_make_paper_knows_no_other_experiment():
-    command = ["make", "-n", "paper", "VENV=", "EXPERIMENT=squares"]
-    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert told.returncode == 2
-    assert "no page computes 'squares': try make paper EXPERIMENT=circles" in told.stderr
-
-
-def told_by_make(folder, variable, *settings):
-    """What make hands to its recipes in a variable of the environment."""
-    (folder / "told.mk").write_text(f"told: ; @echo $${{{variable}-}}\n")
-    command = ["make", "VENV=", "-f", "Makefile", "-f", str(folder / "told.mk"), "told", *settings]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
-
-
-@pytest.mark.parametrize(
-    ("asked", "told"),
-    [("1", r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00"), ("2026-11-26", "2026-11-26"), ("", "")],
-)
-def test_make_passes_on_the_moment_since_which_records_count(asked, told, tmp_path):
-    assert re.fullmatch(told, told_by_make(tmp_path, "FRESH", f"FRESH={asked}"))
-
-
-def test_make_paper_refuses_what_is_no_moment_before_it_removes_pages():
-    command = ["make", "-n", "paper", "VENV=", "PYTHON=python", "EXPERIMENT=spiral", "FRESH=26.11"]
-    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    asked, removed = told.index("-m shooting status"), told.index("rm -f _build/runs/paper/11_")
-    assert asked < removed
-
-
-def test_make_lists_fonts_before_it_executes_pages(tmp_path):
-    """Matplotlib would say on some page that it is at it; and no cache of the user's is read."""
-    page = f"_build/runs/quick/{NOTEBOOKS[0].name}"
-    command = ["make", "-n", "-B", "VENV=", "PYTHON=python", page]
-    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert told.index("import matplotlib.font_manager") < told.index("run_notebook.py")
-    assert Path(told_by_make(tmp_path, "MPLCONFIGDIR")) == ROOT / "_build" / "matplotlib"
-
-
-def test_make_keeps_the_assertions_of_the_pages(tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONOPTIMIZE", "1")
-    assert told_by_make(tmp_path, "PYTHONOPTIMIZE") == ""
-
-
-@pytest.mark.parametrize("done", [False, True])
-def test_an_environment_that_was_left_half_made_is_made_again(tmp_path, done):
-    """Interrupted before pip was in it, or made where venv lacks pip: a python alone is none."""
-    command = [sys.executable, "-m", "venv", *([] if done else ["--without-pip"]), tmp_path / "v"]
-    subprocess.run(command, check=True)
-    (tmp_path / "v" / "kept").touch()
-    command = ["make", f"VENV={tmp_path / 'v'}", f"PYTHON={sys.executable}", "-n", "lint"]
-    recipe = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    (line,) = (line for line in recipe.splitlines() if "-m venv" in line)
-    subprocess.run(["bash", "-c", line], cwd=ROOT, check=True)
-    assert (tmp_path / "v" / "kept").exists() == done
-    asked = [tmp_path / "v" / "bin" / "python", "-m", "pip", "--version"]
-    assert subprocess.run(asked, capture_output=True, check=False).returncode == 0
 
 
 def test_control_sound_notebook_passes():

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from shooting import UpDown
 from shooting.errors import require_choice, require_count
-from shooting.fields import UpDown
 from shooting.fit import Checkpoint, FitConfig, fit
 from shooting.flow import Solver
 from shooting.optim import Cosine

@@ -9,9 +9,9 @@ from shooting.errors import require_choice
 from shooting.fields import Field
 from shooting.flow import Solver
 from shooting.parametrizations import (
+    Controlled,
     DynamicDirect,
     DynamicParticles,
-    Parametrization,
     ParticleInit,
     StaticDirect,
     StaticParticles,
@@ -52,7 +52,7 @@ def build_model(
     seeds: Sequence[int],
     lift: str,
     solver: Solver,
-) -> Parametrization:
+) -> Controlled:
     """One of the four models for a field.
 
     Args:

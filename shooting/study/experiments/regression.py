@@ -7,12 +7,19 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from shooting import UpDown
 from shooting.errors import require_choice, require_count
-from shooting.fields import UpDown
 from shooting.fit import Checkpoint, FitConfig
 from shooting.flow import Solver
 from shooting.optim import Plateau
-from shooting.parametrizations import Parametrization, ParticleInit, complexity, normal, uniform
+from shooting.parametrizations import (
+    Controlled,
+    Parametrization,
+    ParticleInit,
+    complexity,
+    normal,
+    uniform,
+)
 from shooting.study.data.functions import FUNCTIONS, grid_points, permutations, samples
 from shooting.study.experiments.base import (
     Experiment,
@@ -99,19 +106,19 @@ class RegressionTask:
         miss: Tensor = model(x, TIMES)[:, -1] - self.target(x)
         return (miss**2).mean((-1, -2))
 
-    def loss(self, model: Parametrization, batch: Tensor) -> Tensor:
+    def loss(self, model: Controlled, batch: Tensor) -> Tensor:
         """100 MSE + R, and the lift's penalty where one is asked for; per run."""
         loss = SIMILARITY * self.error(model, batch) + model.penalty()
         if self.config.lift_penalty:
             loss = loss + 0.5 * self.config.lift_penalty * model.lift_square()
         return loss
 
-    def monitor(self, model: Parametrization) -> Tensor:
+    def monitor(self, model: Controlled) -> Tensor:
         """The loss on 1000 points that are never trained on."""
         return self.loss(model, self.watch)
 
 
-def make_model(config: RegressionConfig) -> Parametrization:
+def make_model(config: RegressionConfig) -> Controlled:
     """The model of a config, untrained."""
     init = ParticleInit(x=uniform(1.5), v=normal(0.5), p=normal(0.1))
     if config.positions == "data":
@@ -133,7 +140,7 @@ def train(
     config: RegressionConfig,
     checkpoint: Checkpoint | None = None,
     *,
-    model: Parametrization | None = None,
+    model: Controlled | None = None,
 ) -> Outcome:
     """Train one ensemble and measure it.
 
@@ -165,7 +172,7 @@ def train(
     )
 
 
-def measure(config: RegressionConfig, task: RegressionTask, model: Parametrization) -> Measured:
+def measure(config: RegressionConfig, task: RegressionTask, model: Controlled) -> Measured:
     """Test metrics per run on 1000 equispaced points, and what the figures draw."""
     error, penalty = task.error(model, grid_points(1000)), model.penalty()
     curves = complexity(model, DEPTHS)

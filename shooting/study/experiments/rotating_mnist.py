@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from shooting import UpDown
 from shooting.errors import require_choice
-from shooting.fields import UpDown
 from shooting.fit import Checkpoint, FitConfig, count_parameters, fit
 from shooting.flow import Solver
 from shooting.optim import Cosine

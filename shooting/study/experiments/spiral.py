@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from shooting import UpDown
 from shooting.errors import require_choice, require_count
-from shooting.fields import UpDown
 from shooting.fit import Checkpoint, FitConfig
 from shooting.flow import Solver
 from shooting.optim import Plateau
-from shooting.parametrizations import Parametrization, ParticleInit, complexity, normal, uniform
+from shooting.parametrizations import Controlled, ParticleInit, complexity, normal, uniform
 from shooting.study.data.spiral import (
     SAMPLES,
     SNIPPET,
@@ -140,21 +140,21 @@ class SpiralTask:
         """The epoch's single batch ``(runs, 5, batch, 2)``."""
         yield snippets(self.config.seeds, self.config.batch, "train", epoch)
 
-    def error(self, model: Parametrization, truth: Tensor) -> Tensor:
+    def error(self, model: Controlled, truth: Tensor) -> Tensor:
         """Error on snippets, each predicted from its first sample; per run."""
         return data_error(model(truth[:, 0], TIMES), truth, self.config.error)
 
-    def loss(self, model: Parametrization, batch: Tensor) -> Tensor:
+    def loss(self, model: Controlled, batch: Tensor) -> Tensor:
         """100 error + the weighted penalty, per run."""
         error = self.error(model, batch)
         return SIMILARITY * error + self.penalty_weight * model.penalty()
 
-    def monitor(self, model: Parametrization) -> Tensor:
+    def monitor(self, model: Controlled) -> Tensor:
         """The loss on 100 snippets that stay."""
         return self.loss(model, self.watch)
 
 
-def make_model(config: SpiralConfig) -> Parametrization:
+def make_model(config: SpiralConfig) -> Controlled:
     """The model of a config, untrained."""
     init = ParticleInit(
         x=uniform(1.5), v=normal(config.hidden_scale), p=normal(config.momentum_scale)
@@ -176,9 +176,7 @@ def make_model(config: SpiralConfig) -> Parametrization:
 
 
 @torch.no_grad()
-def pasted(
-    model: Parametrization, samples: int = SAMPLES, *, intervals: int = SNIPPET - 1
-) -> Tensor:
+def pasted(model: Controlled, samples: int = SAMPLES, *, intervals: int = SNIPPET - 1) -> Tensor:
     """The long trajectory from x(0), each short solution starting where the last one ends.
 
     Args:
@@ -226,7 +224,7 @@ def train(config: SpiralConfig, checkpoint: Checkpoint | None = None) -> Outcome
     )
 
 
-def measure(config: SpiralConfig, task: SpiralTask, model: Parametrization) -> Measured:
+def measure(config: SpiralConfig, task: SpiralTask, model: Controlled) -> Measured:
     """Errors on 1000 short snippets and on the whole spiral, and what the figure draws."""
     short = snippets(config.seeds, 1000, "test")
     fits = {"short": (model(short[:, 0], TIMES), short)}
@@ -247,7 +245,7 @@ def measure(config: SpiralConfig, task: SpiralTask, model: Parametrization) -> M
     return values, {"long": path[:KEPT]}
 
 
-def complexities(model: Parametrization) -> dict[str, Tensor]:
+def complexities(model: Controlled) -> dict[str, Tensor]:
     """Both readings of the complexity, over one snippet and over all pasted ones, per run.
 
     199 intervals are 49 pieces of four and one of three. Dynamic direct spreads its five blocks

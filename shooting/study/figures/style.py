@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -130,19 +131,20 @@ class PlainLog(LogFormatter):
         return f"{x:g}" if super().__call__(x, pos) else ""
 
 
-def save(fig: Figure, name: str) -> Figure:
-    """Write a figure as SVG, PDF and PNG into ``$SHOOTING_FIGDIR``, if that is set.
+def save(fig: Figure, name: str, folder: Path | None = None) -> Figure:
+    """Write a figure as SVG, PDF and PNG into a folder: ``$SHOOTING_FIGDIR``, if that is set.
 
     Each file is written beside its target and renamed, so that no half figure is ever left.
 
     Args:
         fig: The figure.
         name: File name without suffix.
+        folder: Another folder than ``$SHOOTING_FIGDIR``.
 
     Returns:
         The same figure, so that a cell can end with this call.
     """
-    folder = figures_folder()
+    folder = folder or figures_folder()
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         with laid_out(fig) as box:

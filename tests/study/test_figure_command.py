@@ -1,0 +1,26 @@
+"""``python -m shooting figure``: where the files go, and that it says so."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from shooting.study.cli import main
+
+
+@pytest.mark.parametrize("chosen", [None, "drawn"])
+def test_a_figure_goes_where_the_command_says(chosen, tmp_path, monkeypatch, capsys):
+    """Into $SHOOTING_FIGDIR, or the folder figures where one stands."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SHOOTING_FIGDIR", raising=False)
+    if chosen:
+        monkeypatch.setenv("SHOOTING_FIGDIR", chosen)
+    assert main(["figure", "fig9"]) == 0
+    folder = chosen or "figures"
+    told = capsys.readouterr().out
+    assert re.fullmatch(rf"fig9: drawn from \d+ records into {folder}/fig9.svg, .pdf, .png\n", told)
+    assert {p.name for p in (tmp_path / folder).iterdir()} == {
+        f"fig9.{k}" for k in ("svg", "pdf", "png")
+    }
+    assert [p.name for p in tmp_path.iterdir()] == [folder]  # and nowhere else
