@@ -251,10 +251,12 @@ def median_line(
     Args:
         ax: Where to draw.
         place: Horizontal position of each ensemble.
-        results: The ensembles, in order.
+        results: The ensembles, in order; nothing is drawn without any.
         key: Name of the number.
         **look: How `errorbar` draws it.
     """
+    if not results:
+        return
     values = (np.asarray(r.metrics[key], dtype=float) for r in results)
     low, middle, high = np.array([np.nanquantile(v, [0.25, 0.5, 0.75]) for v in values]).T
     ax.errorbar(place, middle, [middle - low, high - middle], **look)
