@@ -16,7 +16,7 @@ from shooting.fit import Checkpoint, FitConfig, FitResult, Task, fit
 from shooting.parametrizations import Parametrization
 
 PROFILES = ("quick", "paper")
-BASELINE = "baseline: "  # begins the name of a fact that is the error of a trivial predictor
+TRIVIAL = "baseline: "  # begins the name of a fact that is the error of a trivial predictor
 
 
 @dataclass(frozen=True)
@@ -126,4 +126,4 @@ def as_metrics(values: Mapping[str, Tensor]) -> dict[str, list[float]]:
 
 def as_arrays(drawn: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
     """What figures draw, in single precision, as a record keeps it."""
-    return {k: v.detach().numpy().astype(np.float32) for k, v in drawn.items()}
+    return {k: v.detach().cpu().numpy().astype(np.float32) for k, v in drawn.items()}

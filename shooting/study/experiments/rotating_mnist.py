@@ -21,7 +21,7 @@ from shooting.randomness import generator
 from shooting.study.data.deformed import deformed_sequences
 from shooting.study.data.rotating_mnist import ANGLES, SOURCES, split, to_bytes, trivial_errors
 from shooting.study.experiments.autoencoder import Autoencoder
-from shooting.study.experiments.base import BASELINE, Experiment, Outcome, check_profile
+from shooting.study.experiments.base import TRIVIAL, Experiment, Outcome, check_profile
 from shooting.study.experiments.models import build_model, check_model
 from shooting.study.experiments.settings import later
 from shooting.study.experiments.variants import VARIANTS, TurningFlow
@@ -286,7 +286,7 @@ def train(config: RotatingConfig, checkpoint: Checkpoint | None = None) -> Outco
     metrics, arrays = measure(task, model)
     facts = {"parameters": float(count_parameters(model)), "flow_parameters": model.flow.count}
     if not SOURCES[config.source].shipped:  # a page without these digits has them from the record
-        facts |= {f"{BASELINE}{k}": error for k, error in trivial_errors(config.source).items()}
+        facts |= {f"{TRIVIAL}{k}": error for k, error in trivial_errors(config.source).items()}
     return Outcome(metrics, arrays, result, facts, route=model.flow.route(), config=config)
 
 
