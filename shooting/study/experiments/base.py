@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from shooting.errors import require_choice
 from shooting.fit import Checkpoint, FitConfig, FitResult, Task, fit
@@ -65,6 +65,26 @@ def check_profile(profile: str) -> str:
     """
     require_choice(profile, PROFILES, "a profile")
     return profile
+
+
+def require_one_seed(seeds: Sequence[int]) -> None:
+    """Refuse an ensemble where networks are trained one at a time.
+
+    Raises:
+        ValueError: If there is not exactly one seed.
+    """
+    if len(seeds) != 1:
+        raise ValueError(f"expected one seed, got {seeds}; make a config for each, e.g. seeds=(0,)")
+
+
+def require_evaluation(model: nn.Module) -> None:
+    """Refuse a model in training mode, where BatchNorm judges inputs by their batch.
+
+    Raises:
+        ValueError: If the model is in training mode.
+    """
+    if model.training:
+        raise ValueError("expected a model in evaluation mode, got training; call model.eval()")
 
 
 @contextmanager
