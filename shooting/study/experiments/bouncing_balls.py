@@ -18,9 +18,16 @@ from shooting.flow import Solver
 from shooting.optim import Cosine
 from shooting.parametrizations import ParticleInit, normal
 from shooting.randomness import generator
-from shooting.study.data.bouncing_balls import FRAMES, SPLITS, sequences, to_bytes
+from shooting.study.data.bouncing_balls import FRAMES, SPLITS, sequences
+from shooting.study.data.pixels import to_bytes
 from shooting.study.experiments.autoencoder import Autoencoder
-from shooting.study.experiments.base import Experiment, Outcome, check_profile
+from shooting.study.experiments.base import (
+    Experiment,
+    Outcome,
+    check_profile,
+    require_evaluation,
+    require_one_seed,
+)
 from shooting.study.experiments.models import build_model, check_model
 
 TIMES = tuple(k / 10 for k in range(FRAMES))
@@ -77,10 +84,7 @@ class BallsConfig:
     def __post_init__(self) -> None:
         require_choice(self.protocol, PROTOCOLS, "a protocol")
         check_model(self, COMPARED)
-        if len(self.seeds) != 1:
-            raise ValueError(
-                f"expected one seed, got {self.seeds}; make a config for each, e.g. seeds=(0,)"
-            )
+        require_one_seed(self.seeds)
         if not 2 <= self.batch <= self.sequences or not 1 <= self.frames <= FRAMES:
             raise ValueError(
                 f"expected a batch of 2 to {self.sequences} and 1 to {FRAMES} frames, got "
@@ -271,8 +275,7 @@ def misses(model: LatentFlow, frames: Tensor) -> Tensor:
     Raises:
         ValueError: If the model is in training mode, where images are judged by their batch.
     """
-    if model.training:
-        raise ValueError("expected a model in evaluation mode, got training; call model.eval()")
+    require_evaluation(model)
     parts = map(to_unit, frames.split(CHUNK))
     return torch.cat([((model(part[:, :SEEN]) - part) ** 2).mean((-1, -2)) for part in parts])
 
