@@ -1,8 +1,12 @@
 """Shooting: continuous-depth networks whose weight trajectory follows from a few particles."""
 
+from shooting.automatic import AutomaticField
 from shooting.errors import NonFiniteError
-from shooting.fields import Affine, Field, Term, UpDown
+from shooting.features import Activated, Constant, Feature, Function, Identity, Patches
+from shooting.fields import Drift, Field, Term, VectorField
 from shooting.flow import Path, Solver, carry, shoot
+from shooting.metrics import Metric
+from shooting.named_fields import Affine, ConvUpDown, SecondOrder, UpDown
 from shooting.parametrizations import (
     DynamicDirect,
     DynamicParticles,
@@ -11,22 +15,36 @@ from shooting.parametrizations import (
     StaticParticles,
     complexity,
 )
+from shooting.spaces import Slot
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Activated",
     "Affine",
+    "AutomaticField",
+    "Constant",
+    "ConvUpDown",
+    "Drift",
     "DynamicDirect",
     "DynamicParticles",
+    "Feature",
     "Field",
+    "Function",
+    "Identity",
+    "Metric",
     "NonFiniteError",
     "ParticleInit",
+    "Patches",
     "Path",
+    "SecondOrder",
+    "Slot",
     "Solver",
     "StaticDirect",
     "StaticParticles",
     "Term",
     "UpDown",
+    "VectorField",
     "__version__",
     "carry",
     "complexity",

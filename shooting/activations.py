@@ -27,6 +27,11 @@ class Activation:
     curvature: Callable[[Tensor], Tensor]
     smooth: bool = True
 
+    @property
+    def curved(self) -> bool:
+        """Whether sigma'' is not identically zero."""
+        return self.curvature is not torch.zeros_like
+
 
 def _same(v: Tensor) -> Tensor:
     return v  # a name, unlike a lambda, can be pickled

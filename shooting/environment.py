@@ -1,7 +1,7 @@
-"""Environment variables and the user's cache folder: the only module that reads them.
+"""What the machine says: environment variables, the user's cache folder, the processor.
 
-The library knows ``SHOOTING_ROUTE``, ``SHOOTING_THREADS``, ``SHOOTING_CACHE`` and ``CC``; the study
-adds its folders in `shooting.study.paths`.
+The only module that reads them. The library knows ``SHOOTING_ROUTE``, ``SHOOTING_THREADS``,
+``SHOOTING_CACHE`` and ``CC``; `shooting.study.paths` has the table of all variables.
 """
 
 from __future__ import annotations
@@ -51,3 +51,11 @@ def cache_folder(instead: str) -> Path:
             f"expected a home folder for the cache, found none; set {instead}"
         ) from error
     return home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "shooting"
+
+
+def processor_lines() -> list[str]:
+    """What Linux knows of the processors, line by line; empty where there is no such file."""
+    try:
+        return Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []

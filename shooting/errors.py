@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Sequence
+from typing import SupportsIndex, cast
 
 import torch
 from torch import Tensor
@@ -44,6 +46,52 @@ def require_shape(value: Tensor, pattern: tuple[int | None, ...], what: str, adv
         raise ValueError(
             f"expected {what} with trailing shape ({wanted}), got {tuple(value.shape)}; {advice}"
         )
+
+
+def require_choice(value: object, allowed: Iterable[object], what: str) -> None:
+    """Check that a setting is one of those there are.
+
+    Args:
+        value: The setting.
+        allowed: What it may be, the usual one first; of a mapping the keys.
+        what: Its name in the error, with an article.
+
+    Raises:
+        ValueError: If it is something else.
+    """
+    known = tuple(allowed)
+    if value not in known:
+        raise ValueError(f"expected {what} among {known}, got {value!r}; try {known[0]!r}")
+
+
+def require_count(value: object, what: str, *, least: int = 1, most: int | None = None) -> int:
+    """Check that a setting is a whole number within bounds; NumPy's integers are whole numbers.
+
+    Args:
+        value: The setting.
+        what: Its name in the error, with an article.
+        least: The smallest number allowed.
+        most: The largest; None if there is none.
+
+    Returns:
+        The number, as an int.
+
+    Raises:
+        ValueError: If it is no whole number, or out of bounds.
+    """
+    try:
+        number = (
+            least - 1 if isinstance(value, bool) else operator.index(cast(SupportsIndex, value))
+        )
+    except TypeError:
+        number = least - 1
+    if number < least or (most is not None and number > most):
+        bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
+        advice = most if most is not None and number > most else least
+        raise ValueError(
+            f"expected {what} to be a whole number {bounds}, got {value!r}; try {advice}"
+        )
+    return number
 
 
 def require_finite(value: Tensor, what: str) -> None:

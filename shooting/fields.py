@@ -1,24 +1,29 @@
-"""Vector fields that are linear in their parameters: a list of terms.
+r"""Vector fields that are linear in their controls: a list of terms.
 
 A field is f(z, theta) = sum_b E_out(b) theta_b phi_b(z) with penalty
-R(theta) = 1/2 sum_b <theta_b, M_b theta_b>. A `Term` names the output slot, the feature phi_b
-and the weight M_b; everything else (controls, kernel, energy, costates) follows from the list.
+R(theta) = 1/2 sum_b <theta_b, M_b theta_b>, and perhaps a drift without control. A `Term` names the
+output slot, the feature phi_b and the metric M_b; everything else (controls, kernel, energy,
+costates) follows from the list.
 
 Shapes: a state z has shape ``(*runs, n, S)``, its slots packed in order (for UpDown ``[x | v]``).
-A control theta_b has shape ``(*runs, out, width of phi_b)``; a bias has width 1.
+A control theta_b has shape ``(*runs, out, F)`` with F the width of phi_b; a bias has width 1. At
+an image slot a sample counts once per site, with the same weights: rows are samples times sites.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from shooting.activations import Activation, activation
+from shooting.features import Constant, Feature, Identity, Parts
+from shooting.metrics import Metric, metric
+from shooting.spaces import Slot, StateSpace
 
-Weight = float | Tensor
+Weight = float | Tensor | Metric
 Control = dict[str, Tensor]
 
 
@@ -29,94 +34,226 @@ class Term:
     Attributes:
         name: Name of the control theta_b, e.g. ``"theta1"``.
         out: Slot whose velocity the term feeds.
-        of: Slot the feature reads, or None for the constant feature 1 (a bias).
-        activated: Whether the feature is sigma(slot) rather than the slot itself.
-        weight: Penalty weight: a positive number, or a symmetric positive definite matrix
-            of shape ``(out, out)`` (M_A and M_b of Eqs. 3.5-3.6).
+        feature: The feature phi_b; a slot's name stands for the slot itself, None for the
+            constant 1 (a bias).
+        weight: Metric M_b: a positive number, or a symmetric positive definite matrix
+            ``(out, out)`` (M_A and M_b of Eqs. 3.5-3.6). It is kept as a `Metric`.
     """
 
     name: str
     out: str
-    of: str | None = None
-    activated: bool = False
+    feature: Feature | str | None = None
     weight: Weight = 1.0
 
+    def __post_init__(self) -> None:
+        try:
+            object.__setattr__(self, "weight", metric(self.weight))
+        except ValueError as error:
+            named = str(error).replace("a weight", f"a weight of {self.name!r}", 1)
+            raise ValueError(named) from None
+        object.__setattr__(self, "feature", _feature(self.feature, f"term {self.name!r}"))
+
+    @property
+    def metric(self) -> Metric:
+        """M_b."""
+        assert isinstance(self.weight, Metric)
+        return self.weight
+
+    @property
+    def phi(self) -> Feature:
+        """The feature."""
+        assert isinstance(self.feature, Feature)
+        return self.feature
+
+    @property
+    def is_bias(self) -> bool:
+        """Whether the feature reads nothing."""
+        return not self.phi.reads
+
     def __str__(self) -> str:
-        feature = "1" if self.of is None else f"σ({self.of})" if self.activated else self.of
-        weight = "M" if isinstance(self.weight, Tensor) else f"{self.weight:g}"
-        return f"{self.out} ← {feature}/{weight}"
+        return f"{self.out} ← {self.feature}/{self.weight}"
 
 
-class Field:
-    """A vector field given by its slots, its terms and its activation.
+@dataclass(frozen=True)
+class Drift:
+    """A summand c phi(z) without control, as in x' = v.
 
-    Args:
-        slots: Width of each slot, in packing order, e.g. ``{"x": d, "v": alpha * d}``.
-        terms: The terms; names must be distinct.
-        sigma: Activation, by name or as an `Activation`.
-
-    Raises:
-        ValueError: If a term names an unknown slot, a name repeats, or a weight is not
-            a positive number or a symmetric positive definite matrix of the right size.
+    Attributes:
+        out: Slot whose velocity it feeds; the feature must have the slot's width.
+        feature: The feature; a slot's name stands for the slot itself.
+        factor: The number c.
     """
 
+    out: str
+    feature: Feature | str
+    factor: float = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "feature", _feature(self.feature, "a drift"))
+
+    @property
+    def phi(self) -> Feature:
+        """The feature."""
+        assert isinstance(self.feature, Feature)
+        return self.feature
+
+    def __str__(self) -> str:
+        return f"{self.out} ← {self.feature}·{self.factor:g} (drift)"
+
+
+class VectorField(StateSpace):
+    """What a solve asks of a vector field that is linear in its controls.
+
+    Attributes:
+        forms: The forms of the shooting system it knows: ``theta``, and perhaps ``kernel``.
+        shapes: Shape ``(out, F)`` of each control theta_b.
+        drift: Whether it moves without control: R then varies over depth.
+    """
+
+    forms: tuple[str, ...] = ("theta",)
+    shapes: dict[str, tuple[int, int]]
+    drift: object
+
+    @abstractmethod
+    def theta(self, q: Tensor, p: Tensor) -> Control:
+        """The maximising controls (3.3), each ``(*runs, out, F)``."""
+
+    @abstractmethod
+    def velocity(self, z: Tensor, theta: Control) -> Tensor:
+        """f(z, theta), shape of z."""
+
+    @abstractmethod
+    def pull_back(self, z: Tensor, p: Tensor, theta: Control) -> Tensor:
+        """(d_z f)^T p for each row."""
+
+    @abstractmethod
+    def penalty(self, theta: Control) -> Tensor:
+        """R(theta), shape ``(*runs)``."""
+
+    @abstractmethod
+    def energy(self, q: Tensor, p: Tensor) -> Tensor:
+        """H(q, p), the controls maximised out, shape ``(*runs)``."""
+
+    @abstractmethod
+    def fan_in(self, name: str) -> int:
+        """Number of inputs of each output of a control; of a bias, those of its output's term."""
+
+    @abstractmethod
+    def is_bias(self, name: str) -> bool:
+        """Whether a control is a bias, left out of the published complexity."""
+
+    def rates(self, form: str, q: Tensor, p: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The shooting system (3.4) with data riding along: q', p' and z'.
+
+        Args:
+            form: ``theta`` or ``kernel``.
+            q: Particle states ``(*runs, K, S)``.
+            p: Particle costates ``(*runs, K, S)``.
+            z: Data states ``(*runs, n, S)``.
+        """
+        theta = self.theta(q, p)
+        return self.velocity(q, theta), -self.pull_back(q, p, theta), self.velocity(z, theta)
+
+
+class Field(VectorField):
+    """A vector field given by its slots, its terms and its drift. It never changes.
+
+    Args:
+        slots: Width of each slot in packing order, e.g. ``{"x": d, "v": alpha * d}``, or a `Slot`
+            for an image.
+        terms: The terms; names must be distinct.
+        drift: Summands without control.
+
+    Attributes:
+        terms: The terms.
+        drift: The summands without control.
+        columns: The distinct features and their widths, by key, in the order of the terms.
+
+    Raises:
+        ValueError: If a term names an unknown slot, a name repeats, a feature's sites are not those
+            of its output, a pull-back has another shape than the slot, or a metric does not fit.
+    """
+
+    forms = ("theta", "kernel")
+    drift: tuple[Drift, ...]
+
     def __init__(
-        self, slots: Mapping[str, int], terms: Sequence[Term], *, sigma: str | Activation = "relu"
+        self,
+        slots: Mapping[str, int | Slot],
+        terms: Sequence[Term],
+        *,
+        drift: Sequence[Drift] = (),
     ) -> None:
-        self.slots = {name: _count(size, f"width of slot {name}") for name, size in slots.items()}
-        self.terms = tuple(terms)
-        self.sigma = activation(sigma)
-        _check_terms(self.slots, self.terms)
-        self._inverse: dict[str, Tensor] = {
-            t.name: torch.linalg.inv(t.weight.double())
-            for t in self.terms
-            if isinstance(t.weight, Tensor)
+        super().__init__(slots)
+        self.terms, self.drift = tuple(terms), tuple(drift)
+        _check_names(self, self.terms, self.drift)
+        self._phi = tuple(self._resolved(t) for t in self.terms)
+        probe = self.split(torch.zeros(1, self.size, device="cpu"))
+        self.shapes = {
+            t.name: (self.spaces[t.out].width, _probed(self, t, phi, probe))
+            for t, phi in zip(self.terms, self._phi, strict=True)
         }
+        for d in self.drift:
+            if (width := _probed(self, d, d.phi, probe)) != self.spaces[d.out].width:
+                raise ValueError(
+                    f"expected a drift of width {self.spaces[d.out].width} for slot {d.out!r}, got "
+                    f"{d.feature} of width {width}; a drift has no control that could change it"
+                )
+        self.columns = self._distinct()
+        self._frozen = True
 
-    # --- sizes -----------------------------------------------------------------------------
+    def __setattr__(self, name: str, value: object) -> None:
+        if getattr(self, "_frozen", False):
+            raise AttributeError(
+                f"expected a field to stay as it was built, got a new {name!r}; build another field"
+            )
+        super().__setattr__(name, value)
 
-    @property
-    def size(self) -> int:
-        """Length S of a state."""
-        return sum(self.slots.values())
-
-    @property
-    def shapes(self) -> dict[str, tuple[int, int]]:
-        """Shape ``(out, width)`` of each control theta_b."""
-        return {t.name: (self.slots[t.out], self.width(t)) for t in self.terms}
-
-    def width(self, term: Term) -> int:
-        """Width of the feature of a term: the slot's, or 1 for a bias."""
-        return 1 if term.of is None else self.slots[term.of]
+    def _resolved(self, term: Term) -> Feature:
+        """The feature of a term; all constants with the same sites are one."""
+        if not isinstance(term.phi, Constant):
+            return term.phi
+        sites = self.spaces[term.out].sites
+        return Constant(next(name for name, s in self.spaces.items() if s.sites == sites))
 
     def __repr__(self) -> str:
-        terms = ", ".join(map(str, self.terms))
-        return f"{type(self).__name__}({terms}; σ = {self.sigma.name}, S = {self.size})"
+        terms = ", ".join(map(str, (*self.terms, *self.drift)))
+        return f"{type(self).__name__}({terms}; S = {self.size})"
 
     # --- features --------------------------------------------------------------------------
 
-    def split(self, z: Tensor) -> dict[str, Tensor]:
-        """Cut a packed state ``(..., S)`` into its slots."""
-        if z.shape[-1] != self.size:
-            raise ValueError(
-                f"expected a state whose last axis packs {self.slots} (length {self.size}), "
-                f"got shape {tuple(z.shape)}; concatenate the slots in that order"
-            )
-        return dict(zip(self.slots, z.split(list(self.slots.values()), dim=-1), strict=True))
+    def _distinct(self) -> dict[Hashable, tuple[Feature, int]]:
+        found: dict[Hashable, tuple[Feature, int]] = {}
+        for t, phi in zip(self.terms, self._phi, strict=True):
+            found.setdefault(phi.key, (phi, self.shapes[t.name][1]))
+        return found
 
-    def pack(self, parts: Mapping[str, Tensor]) -> Tensor:
-        """Inverse of `split`."""
-        return torch.cat([parts[name] for name in self.slots], dim=-1)
+    @property
+    def plain(self) -> bool:
+        """Whether all slots are vectors, without sites."""
+        return not any(slot.sites for slot in self.spaces.values())
+
+    def readers(self, out: str, key: Hashable) -> list[str]:
+        """Names of the controls that feed a slot with the feature of a key."""
+        pairs = zip(self.terms, self._phi, strict=True)
+        return [t.name for t, phi in pairs if t.out == out and phi.key == key]
 
     def features(self, z: Tensor) -> list[Tensor]:
-        """phi_b(z) of each term, shapes ``(..., n, width)``."""
-        parts = self.split(z)
-        active = {t.of: self.sigma.value(parts[t.of]) for t in self.terms if t.of and t.activated}
-        one = torch.ones_like(z[..., :1])
-        return [
-            one if t.of is None else active[t.of] if t.activated else parts[t.of]
-            for t in self.terms
-        ]
+        """phi_b(z) of each term, one row per sample and site: ``(..., rows, F)``."""
+        return self._features(self.split(z))
+
+    def _features(self, parts: Parts) -> list[Tensor]:
+        known: dict[object, Tensor] = {}
+        for t, phi in zip(self.terms, self._phi, strict=True):
+            if phi.key not in known:
+                known[phi.key] = self.spaces[t.out].rows(phi.value(parts))
+        return [known[phi.key] for phi in self._phi]
+
+    def _by_rows(self, parts: Parts) -> dict[str, Tensor]:
+        return {name: self.spaces[name].rows(part) for name, part in parts.items()}
+
+    def _joined(self, rows: Mapping[str, Tensor]) -> Tensor:
+        return self.pack({name: self.spaces[name].unrows(r) for name, r in rows.items()})
 
     # --- theta-form ------------------------------------------------------------------------
 
@@ -130,33 +267,32 @@ class Field:
         Returns:
             The maximiser theta of sum_j p_j . f(q_j, theta) - R(theta), by name.
         """
-        costate = self.split(p)
+        costate = self._by_rows(self.split(p))
         return {
-            t.name: self._solve(t, costate[t.out].transpose(-1, -2) @ phi)
+            t.name: t.metric.solve(costate[t.out].transpose(-1, -2) @ phi)
             for t, phi in zip(self.terms, self.features(q), strict=True)
         }
 
     def velocity(self, z: Tensor, theta: Control) -> Tensor:
         """The vector field f(z, theta) = sum_b E_out theta_b phi_b(z), shape of z."""
-        parts = {name: torch.zeros_like(s) for name, s in self.split(z).items()}
-        for t, phi in zip(self.terms, self.features(z), strict=True):
-            parts[t.out] = parts[t.out] + phi @ theta[t.name].transpose(-1, -2)
-        return self.pack(parts)
+        parts = self.split(z)
+        out = {name: torch.zeros_like(r) for name, r in self._by_rows(parts).items()}
+        for t, phi in zip(self.terms, self._features(parts), strict=True):
+            out[t.out] = out[t.out] + phi @ theta[t.name].transpose(-1, -2)
+        return self._joined(self._drifted(out, parts))
 
     def pull_back(self, z: Tensor, p: Tensor, theta: Control) -> Tensor:
-        """(d_z f)^T p for each row, by hand from phi_b': the adjoint equation (3.3) is -this."""
-        parts, costate = self.split(z), self.split(p)
+        """(d_z f)^T p for each row, from the features' pull-backs: the adjoint equation (3.3)."""
+        parts, costate = self.split(z), self._by_rows(self.split(p))
         out = {name: torch.zeros_like(s) for name, s in parts.items()}
-        for t in self.terms:
-            if t.of is not None:
-                back = costate[t.out] @ theta[t.name]
-                slope = self.sigma.slope(parts[t.of]) if t.activated else 1.0
-                out[t.of] = out[t.of] + slope * back
-        return self.pack(out)
+        for t, phi in zip(self.terms, self._phi, strict=True):
+            if phi.reads:
+                self._pull(out, phi, parts, t.out, costate[t.out] @ theta[t.name])
+        return self.pack(self._drift_pulled(out, parts, costate))
 
     def penalty(self, theta: Control) -> Tensor:
         """R(theta) = 1/2 sum_b <theta_b, M_b theta_b>, shape ``(*runs)``."""
-        return 0.5 * torch.stack([self._square(t, theta[t.name]) for t in self.terms]).sum(0)
+        return 0.5 * torch.stack([t.metric.square(theta[t.name]) for t in self.terms]).sum(0)
 
     # --- kernel (Gram) form ----------------------------------------------------------------
 
@@ -168,177 +304,161 @@ class Field:
             q: Particle states ``(*runs, K, S)``.
             p: Particle costates ``(*runs, K, S)``.
         """
-        costate = self.split(p)
-        parts = {name: torch.zeros_like(s) for name, s in self.split(z).items()}
-        for t, phi_z, phi_q in zip(self.terms, self.features(z), self.features(q), strict=True):
-            parts[t.out] = parts[t.out] + self._gram(phi_z, phi_q) @ self._metric(t, costate[t.out])
-        return self.pack(parts)
+        parts = self.split(z)
+        return self._joined(self._drifted(self._kernel_rows(parts, q, p), parts))
 
     def kernel_pull_back(self, q: Tensor, p: Tensor) -> Tensor:
         """(d_q f)^T p at the particles without theta: sum_k (p_j . M_b^-1 p_k) phi_b(q_k)."""
-        parts, costate = self.split(q), self.split(p)
+        parts, costate = self.split(q), self._by_rows(self.split(p))
         out = {name: torch.zeros_like(s) for name, s in parts.items()}
-        for t, phi in zip(self.terms, self.features(q), strict=True):
-            if t.of is not None:
-                back = self._gram(costate[t.out], self._metric(t, costate[t.out])) @ phi
-                slope = self.sigma.slope(parts[t.of]) if t.activated else 1.0
-                out[t.of] = out[t.of] + slope * back
-        return self.pack(out)
+        for t, phi, rows in zip(self.terms, self._phi, self._features(parts), strict=True):
+            if phi.reads:
+                push = costate[t.out]
+                back = _gram(push, t.metric.solve_rows(push)) @ rows
+                self._pull(out, phi, parts, t.out, back)
+        return self.pack(self._drift_pulled(out, parts, costate))
 
     def energy(self, q: Tensor, p: Tensor) -> Tensor:
-        """H = R = 1/2 sum_jk p_j . K(q_j, q_k) p_k, shape ``(*runs)``."""
-        return 0.5 * (p * self.kernel_velocity(q, q, p)).sum((-1, -2))
+        """H = 1/2 sum_jk p_j . K(q_j, q_k) p_k + sum_j p_j . drift(q_j), shape ``(*runs)``.
 
-    # --- metrics ---------------------------------------------------------------------------
+        Without a drift H = R.
+        """
+        parts = self.split(q)
+        free = self._joined(self._kernel_rows(parts, q, p))
+        value = 0.5 * (p * free).sum((-1, -2))
+        if not self.drift:
+            return value
+        nothing = {n: torch.zeros_like(r) for n, r in self._by_rows(parts).items()}
+        return value + (p * self._joined(self._drifted(nothing, parts))).sum((-1, -2))
 
-    def _gram(self, a: Tensor, b: Tensor) -> Tensor:
-        return a @ b.transpose(-1, -2)
+    def _kernel_rows(self, parts: Parts, q: Tensor, p: Tensor) -> dict[str, Tensor]:
+        costate = self._by_rows(self.split(p))
+        out = {name: torch.zeros_like(r) for name, r in self._by_rows(parts).items()}
+        at_q = self.features(q)
+        for t, phi_z, phi_q in zip(self.terms, self._features(parts), at_q, strict=True):
+            push = t.metric.solve_rows(costate[t.out])
+            out[t.out] = out[t.out] + _gram(phi_z, phi_q) @ push
+        return out
 
-    def _solve(self, term: Term, a: Tensor) -> Tensor:
-        """M_b^-1 a for columns a of length ``out``."""
-        if isinstance(term.weight, Tensor):
-            return self._inverse[term.name].to(a) @ a
-        return a / term.weight
+    def rates(self, form: str, q: Tensor, p: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """See `VectorField.rates`; in kernel form theta is never made."""
+        if form == "theta":
+            return super().rates(form, q, p, z)
+        dz = self.kernel_velocity(z, q, p)
+        return self.kernel_velocity(q, q, p), -self.kernel_pull_back(q, p), dz
 
-    def _metric(self, term: Term, p: Tensor) -> Tensor:
-        """M_b^-1 p for rows p of length ``out`` (M_b is symmetric)."""
-        if isinstance(term.weight, Tensor):
-            return p @ self._inverse[term.name].to(p)
-        return p / term.weight
+    # --- pieces ----------------------------------------------------------------------------
 
-    def _square(self, term: Term, theta: Tensor) -> Tensor:
-        """<theta, M_b theta>."""
-        if isinstance(term.weight, Tensor):
-            return (theta * (term.weight.to(theta) @ theta)).sum((-1, -2))
-        return term.weight * (theta**2).sum((-1, -2))
-
-
-class UpDown(Field):
-    """The UpDown model (3.9): x' = theta1 sigma(v) + b1, v' = theta2 x + b2 + theta3 sigma(v).
-
-    Args:
-        dim: Dimension d of x.
-        inflation: Inflation factor alpha; v has dimension alpha d.
-        sigma: Activation.
-        theta3_weight: Penalty weight of theta3 (Appendix E: 10).
-        weight: Penalty weight of the other four terms.
-
-    Raises:
-        ValueError: If dim or inflation is not a positive integer, or a weight is not positive.
-    """
-
-    def __init__(
-        self,
-        dim: int,
-        inflation: int,
-        *,
-        sigma: str | Activation = "relu",
-        theta3_weight: Weight = 10.0,
-        weight: Weight = 1.0,
+    def _pull(
+        self, out: dict[str, Tensor], phi: Feature, parts: Parts, slot: str, back: Tensor
     ) -> None:
-        self.dim = _count(dim, "dimension d")
-        self.inflation = _count(inflation, "inflation factor α")
-        super().__init__(
-            {"x": self.dim, "v": self.inflation * self.dim},
-            [
-                Term("theta1", "x", "v", activated=True, weight=weight),
-                Term("b1", "x", weight=weight),
-                Term("theta2", "v", "x", weight=weight),
-                Term("b2", "v", weight=weight),
-                Term("theta3", "v", "v", activated=True, weight=theta3_weight),
-            ],
-            sigma=sigma,
+        """Add (d phi)^T back, given one row per sample and site of `slot`."""
+        for name, part in phi.pull_back(parts, self.spaces[slot].unrows(back)).items():
+            out[name] = out[name] + part
+
+    def _drifted(self, out: dict[str, Tensor], parts: Parts) -> dict[str, Tensor]:
+        for d in self.drift:
+            rows = self.spaces[d.out].rows(d.phi.value(parts))
+            out[d.out] = out[d.out] + d.factor * rows
+        return out
+
+    def _drift_pulled(
+        self, out: dict[str, Tensor], parts: Parts, costate: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        for d in self.drift:
+            self._pull(out, d.phi, parts, d.out, d.factor * costate[d.out])
+        return out
+
+    # --- sizes -----------------------------------------------------------------------------
+
+    def fan_in(self, name: str) -> int:
+        """Width of the feature of a control; of a bias, that of another term of its output."""
+        term = next(t for t in self.terms if t.name == name)
+        mates = [t for t in (term, *self.terms) if t.out == term.out and not t.is_bias]
+        return self.shapes[(mates or [term])[0].name][1]
+
+    def is_bias(self, name: str) -> bool:
+        """Whether a control multiplies the constant feature."""
+        return next(t for t in self.terms if t.name == name).is_bias
+
+    def flops(self, particles: int, rows: int) -> dict[str, float]:
+        """Multiply-add count of one right-hand side, both forms, elementwise work ignored.
+
+        Args:
+            particles: Number K of particles.
+            rows: Number n of data rows carried along.
+
+        Returns:
+            ``{"theta": ..., "kernel": ...}`` in floating-point operations.
+        """
+        theta = 0.0
+        read: dict[object, int] = {}
+        fed: dict[str, int] = {}
+        for t, phi in zip(self.terms, self._phi, strict=True):
+            (out, width), sites = self.shapes[t.name], self.spaces[t.out].count
+            # build theta, move particles, pull p back
+            theta += 2 * out * width * sites * ((2 if t.is_bias else 3) * particles + rows)
+            fed[t.out] = out * sites**2
+            if phi.reads:
+                read[phi.key] = width * sites**2
+        # each feature and each output slot enters one Gram matrix and one product with it
+        each = 2 * particles * (2 * particles + rows)
+        return {"theta": theta, "kernel": float(each * sum((*read.values(), *fed.values())))}
+
+
+def _gram(a: Tensor, b: Tensor) -> Tensor:
+    return a @ b.transpose(-1, -2)
+
+
+def _feature(feature: Feature | str | None, owner: str) -> Feature:
+    """A slot's name stands for the slot itself, None for the constant."""
+    found = Constant() if feature is None else feature
+    found = Identity(found) if isinstance(found, str) else found
+    if not isinstance(found, Feature):
+        raise ValueError(
+            f"expected the feature of {owner} to have reads, key, value and pull_back, got "
+            f"{feature!r}; try Activated('v'), a slot's name, or Function(f, reads=('x',))"
         )
+    return found
 
 
-class Affine(Field):
-    """The affine model (3.5): x' = A sigma(x) + b, penalty 1/2 <A, M_A A> + 1/2 <b, M_b b>.
-
-    Args:
-        dim: Dimension d of x.
-        sigma: Activation.
-        weight: M_A: a positive number or a symmetric positive definite ``(d, d)`` matrix.
-        bias_weight: M_b, likewise.
-    """
-
-    def __init__(
-        self,
-        dim: int,
-        *,
-        sigma: str | Activation = "relu",
-        weight: Weight = 1.0,
-        bias_weight: Weight = 1.0,
-    ) -> None:
-        self.dim = _count(dim, "dimension d")
-        terms = [
-            Term("A", "x", "x", activated=True, weight=weight),
-            Term("b", "x", weight=bias_weight),
-        ]
-        super().__init__({"x": self.dim}, terms, sigma=sigma)
-
-
-def flops(field: Field, particles: int, rows: int) -> dict[str, float]:
-    """Multiply-add count of one right-hand side, both forms, elementwise work ignored.
-
-    Args:
-        field: The vector field.
-        particles: Number K of particles.
-        rows: Number n of data rows carried along.
-
-    Returns:
-        ``{"theta": ..., "kernel": ...}`` in floating-point operations.
-    """
-    k, n = particles, rows
-    theta = sum(
-        2 * out * width * ((3 if t.of else 2) * k + n)  # build theta, move particles, pull p back
-        for t, (out, width) in zip(field.terms, field.shapes.values(), strict=True)
-    )
-    read = {(t.of, t.activated): field.width(t) for t in field.terms if t.of}
-    fed = {t.out: field.slots[t.out] for t in field.terms}
-    # each feature and each output slot enters one Gram matrix and one product with it
-    kernel = sum(2 * k * (2 * k + n) * width for width in (*read.values(), *fed.values()))
-    return {"theta": float(theta), "kernel": float(kernel)}
-
-
-def _count(value: int, what: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"expected a whole {what} of at least 1, got {value!r}; try {what} = 1")
-    return value
-
-
-def _check_terms(slots: Mapping[str, int], terms: Sequence[Term]) -> None:
+def _check_names(space: StateSpace, terms: Sequence[Term], drift: Sequence[Drift]) -> None:
     names = [t.name for t in terms]
     if not terms or len(set(names)) != len(names):
         raise ValueError(
             f"expected at least one term, all named differently, got {names}; rename or add terms"
         )
+    used = [(f"term {t.name!r}", s) for t in terms for s in (t.out, *t.phi.reads)]
+    used += [("a drift", s) for d in drift for s in (d.out, *d.phi.reads)]
+    for owner, slot in used:
+        if slot not in space.slots:
+            raise ValueError(
+                f"expected {owner} to use slots among {sorted(space.slots)}, got {slot!r}; "
+                "declare the slot or correct the term"
+            )
     for t in terms:
-        for slot in filter(None, (t.out, t.of)):
-            if slot not in slots:
-                raise ValueError(
-                    f"expected term {t.name!r} to use slots among {sorted(slots)}, got {slot!r}; "
-                    "declare the slot or correct the term"
-                )
-        _check_weight(t, slots[t.out])
+        out = space.spaces[t.out].width
+        if t.metric.size not in (None, out):
+            raise ValueError(
+                f"expected the weight of {t.name!r} to be a positive number or a symmetric "
+                f"positive definite {out}×{out} matrix, got one of size {t.metric.size}; try 1.0"
+            )
 
 
-def _check_weight(term: Term, out: int) -> None:
-    w = term.weight
-    if not (_is_spd(w, out) if isinstance(w, Tensor) else _is_positive(w)):
-        got = f"a {w.dtype} tensor of shape {tuple(w.shape)}" if isinstance(w, Tensor) else repr(w)
+def _probed(space: StateSpace, owner: Term | Drift, phi: Feature, probe: Parts) -> int:
+    """Width of a feature, whose sites and pull-back are tried on one sample."""
+    slot, value = space.spaces[owner.out], phi.value(probe)
+    if value.dim() < 2 or tuple(value.shape[:-1]) != (1, *slot.sites):
         raise ValueError(
-            f"expected the weight of {term.name!r} to be a positive number or a symmetric positive "
-            f"definite {out}×{out} matrix, got {got}; try 1.0, as a penalty must be strictly convex"
+            f"expected {phi} to have the sites {slot.sites or 'of a plain vector'} of slot "
+            f"{owner.out!r}, got a value of shape {tuple(value.shape)} for one sample; read a slot "
+            "with the same sites"
         )
-
-
-def _is_positive(w: object) -> bool:
-    return isinstance(w, (int, float)) and not isinstance(w, bool) and 0 < w < float("inf")
-
-
-def _is_spd(m: Tensor, n: int) -> bool:
-    if m.shape != (n, n) or not m.is_floating_point() or not bool(torch.isfinite(m).all()):
-        return False
-    if not torch.allclose(m, m.T):
-        return False
-    return int(torch.linalg.cholesky_ex(m).info) == 0
+    for name, back in phi.pull_back(probe, torch.ones_like(value)).items():
+        if name not in phi.reads or back.shape != probe[name].shape:
+            want = tuple(probe[name].shape) if name in phi.reads else f"slots {phi.reads} only"
+            raise ValueError(
+                f"expected the pull-back of {phi} to have the shape of what it reads ({want}), got "
+                f"{name!r} of shape {tuple(back.shape)}; return one covector for each slot read"
+            )
+    return int(value.shape[-1])

@@ -17,9 +17,10 @@ from torch import Tensor
 from torchdiffeq import odeint
 
 from shooting import adjoint, native
-from shooting.errors import require_shape
-from shooting.fields import Control, Field, flops
-from shooting.routes import ROUTES, choose
+from shooting.adjoint import stagewise
+from shooting.errors import require_choice, require_shape
+from shooting.fields import Control, Field, VectorField
+from shooting.routes import ROUTES, by_hand, choose
 from shooting.solvers import TABLEAUS, Grid, RightHandSide, State, Tableau, make_grid, runge_kutta
 
 Times = Tensor | Sequence[float]
@@ -57,12 +58,11 @@ class Solver:
     atol: float = 1e-9
 
     def __post_init__(self) -> None:
-        for value, allowed, what in ((self.form, FORMS, "form"), (self.route, ROUTES, "route")):
-            if value not in allowed:
-                raise ValueError(f"expected a {what} among {allowed}, got {value!r}; try 'auto'")
+        require_choice(self.form, FORMS, "a form")
+        require_choice(self.route, ROUTES, "a route")
 
     def active_route(
-        self, field: Field | None = None, *tensors: Tensor, verb: str = "shoot"
+        self, field: VectorField | None = None, *tensors: Tensor, verb: str = "shoot"
     ) -> str:
         """The route that will be taken.
 
@@ -79,11 +79,11 @@ class Solver:
         """
         return choose(self.route, self.method, self.form, field, tensors, verb)
 
-    def active_form(self, field: Field, particles: int, rows: int) -> str:
+    def active_form(self, field: VectorField, particles: int, rows: int) -> str:
         """The form that will be taken, by operation count if ``auto``."""
-        if self.form != "auto":
-            return self.form
-        cost = flops(field, particles, rows)
+        if self.form != "auto" or not isinstance(field, Field):
+            return "theta" if self.form == "auto" else self.form
+        cost = field.flops(particles, rows)
         return min(cost, key=lambda form: cost[form])
 
 
@@ -102,7 +102,13 @@ class Path(NamedTuple):
 
 
 def shoot(
-    field: Field, q: Tensor, p: Tensor, z: Tensor, times: Times, *, solver: Solver | None = None
+    field: VectorField,
+    q: Tensor,
+    p: Tensor,
+    z: Tensor,
+    times: Times,
+    *,
+    solver: Solver | None = None,
 ) -> Path:
     """Solve the shooting system (3.4): particles (q, p) create the field, data z ride along.
 
@@ -129,14 +135,21 @@ def shoot(
         )
     grid = make_grid(times, step=solver.step)
     route = solver.active_route(field, q, p, z)
+    form = solver.active_form(field, q.shape[-2], z.shape[-2])
+    if form not in field.forms:
+        raise ValueError(
+            f"expected a form among {field.forms} of {type(field).__name__}, got {form!r}; try "
+            "form='auto'"
+        )
     if route in ENGINES:
-        return _shoot_at_once(ENGINES[route], field, q, p, z, grid, TABLEAUS[solver.method])
-    rhs = _shooting_rhs(field, solver.active_form(field, q.shape[-2], z.shape[-2]))
+        engine = _shooting_engine(route, field, q.shape[-2], grid, solver, form)
+        return _shoot_at_once(engine, q, p, z)
+    rhs = _shooting_rhs(field, form)
     return Path(*_stack(_integrate(rhs, (q, p, z), grid, solver, route)))
 
 
 def carry(
-    field: Field, theta: Control, z: Tensor, times: Times, *, solver: Solver | None = None
+    field: VectorField, theta: Control, z: Tensor, times: Times, *, solver: Solver | None = None
 ) -> Tensor:
     """Move data by a control that is constant on each of B equal blocks of depth.
 
@@ -177,7 +190,7 @@ def carry(
     return _stack(kept)[0]
 
 
-def _checked(field: Field, *, runs: torch.Size = _NO_RUNS, **states: Tensor) -> list[Tensor]:
+def _checked(field: VectorField, *, runs: torch.Size = _NO_RUNS, **states: Tensor) -> list[Tensor]:
     """States of the field's size, all with the same run axes; C would read past what is shorter."""
     for name, value in states.items():
         advice = "pack all slots into one axis, as field.pack does"
@@ -196,7 +209,7 @@ def _checked(field: Field, *, runs: torch.Size = _NO_RUNS, **states: Tensor) -> 
     return [value.expand(*runs, -1, -1) for value in states.values()]
 
 
-def _check_control(field: Field, theta: Control) -> tuple[int, torch.Size]:
+def _check_control(field: VectorField, theta: Control) -> tuple[int, torch.Size]:
     """Number of blocks and run axes of a control."""
     if set(theta) != set(field.shapes):
         raise ValueError(
@@ -216,18 +229,8 @@ def _check_control(field: Field, theta: Control) -> tuple[int, torch.Size]:
     return blocks, torch.Size(runs)
 
 
-def _shooting_rhs(field: Field, form: str) -> RightHandSide:
-    def by_theta(t: float, state: State) -> State:
-        q, p, z = state
-        theta = field.theta(q, p)
-        return field.velocity(q, theta), -field.pull_back(q, p, theta), field.velocity(z, theta)
-
-    def by_kernel(t: float, state: State) -> State:
-        q, p, z = state
-        dz = field.kernel_velocity(z, q, p)
-        return field.kernel_velocity(q, q, p), -field.kernel_pull_back(q, p), dz
-
-    return by_theta if form == "theta" else by_kernel
+def _shooting_rhs(field: VectorField, form: str) -> RightHandSide:
+    return lambda t, state: field.rates(form, *state)
 
 
 def _piece(grid: Grid, first: int, last: int) -> tuple[Grid, list[bool]]:
@@ -242,23 +245,36 @@ def _piece(grid: Grid, first: int, last: int) -> tuple[Grid, list[bool]]:
     return part, [k in grid.outputs for k in ends]
 
 
-def _shoot_at_once(
-    engines: ModuleType, field: Field, q: Tensor, p: Tensor, z: Tensor, grid: Grid, how: Tableau
-) -> Path:
+def _shooting_engine(
+    route: str, field: VectorField, particles: int, grid: Grid, solver: Solver, form: str
+) -> adjoint.Engine:
+    how = TABLEAUS[solver.method]
+    if by_hand(field, solver.form, "shoot"):
+        engine: adjoint.Engine = ENGINES[route].Shooting(field, particles, grid, how)
+        return engine
+    return stagewise.shooting(field, particles, grid, how, form=form)
+
+
+def _shoot_at_once(engine: adjoint.Engine, q: Tensor, p: Tensor, z: Tensor) -> Path:
     runs, w = q.shape[:-2], torch.cat([q, z, p], dim=-2)
-    path = adjoint.run(engines.Shooting(field, q.shape[-2], grid, how), _one_axis(w, 2))
+    path = adjoint.run(engine, _one_axis(w, 2))
     path, k, n = path.reshape(*runs, *path.shape[1:]), q.shape[-2], z.shape[-2]
     # slices, not a split: what nobody differentiates then costs nothing on the way back
     return Path(path[..., :k, :], path[..., k + n :, :], path[..., k : k + n, :])
 
 
 def _carry_at_once(
-    engines: ModuleType, field: Field, theta: Control, z: Tensor, grid: Grid, how: Tableau
+    engines: ModuleType, field: VectorField, theta: Control, z: Tensor, grid: Grid, how: Tableau
 ) -> Tensor:
-    fused = adjoint.fuse(field, theta)
     runs = z.shape[:-2]
-    fused = fused.expand(*runs, -1, -1, -1)
-    path = adjoint.run(engines.Carrying(field, grid, how), _one_axis(z, 2), _one_axis(fused, 3))
+    if isinstance(field, Field) and adjoint.knows(field):
+        fused = adjoint.fuse(field, theta).expand(*runs, -1, -1, -1)
+        controls, engine = _one_axis(fused, 3), engines.Carrying(field, grid, how)
+    else:
+        packed = stagewise.pack(field, theta)
+        controls = _one_axis(packed.expand(*runs, *packed.shape[-2:]), 2)
+        engine = stagewise.carrying(field, grid, how)
+    path = adjoint.run(engine, _one_axis(z, 2), controls)
     return path.reshape(*runs, *path.shape[1:])
 
 

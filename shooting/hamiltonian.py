@@ -12,13 +12,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from shooting.fields import Control, Field
+from shooting.fields import Control, Field, VectorField
 
 HamiltonianFn = Callable[[Tensor, Tensor], Tensor]
 System = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
-def pontryagin(field: Field, q: Tensor, p: Tensor, theta: Control) -> Tensor:
+def pontryagin(field: VectorField, q: Tensor, p: Tensor, theta: Control) -> Tensor:
     """Control Hamiltonian sum_j p_j . f(q_j, theta) - R(theta) (signs of Eq. 3.3).
 
     Args:
@@ -33,7 +33,7 @@ def pontryagin(field: Field, q: Tensor, p: Tensor, theta: Control) -> Tensor:
     return (p * field.velocity(q, theta)).sum((-1, -2)) - field.penalty(theta)
 
 
-def hamiltonian(field: Field, q: Tensor, p: Tensor) -> Tensor:
+def hamiltonian(field: VectorField, q: Tensor, p: Tensor) -> Tensor:
     """Reduced Hamiltonian max_theta H(q, p, theta), shape ``(*runs)``; equals R(theta(q, p))."""
     return pontryagin(field, q, p, field.theta(q, p))
 
@@ -63,7 +63,7 @@ def autodiff_system(energy: HamiltonianFn) -> System:
     return system
 
 
-def theta_system(field: Field) -> System:
+def theta_system(field: VectorField) -> System:
     """The shooting system (3.4) through theta: q' = f(q, theta), p' = -(d_q f)^T p."""
 
     def system(q: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
@@ -82,7 +82,7 @@ def kernel_system(field: Field) -> System:
     return system
 
 
-def momentum_map(field: Field, q: Tensor, p: Tensor, *, slot: str = "x") -> Tensor:
+def momentum_map(field: VectorField, q: Tensor, p: Tensor, *, slot: str = "x") -> Tensor:
     """J = X^T P - P^T X, conserved because only inner products of the slot enter H.
 
     Args:
@@ -99,7 +99,7 @@ def momentum_map(field: Field, q: Tensor, p: Tensor, *, slot: str = "x") -> Tens
     return a - a.transpose(-1, -2)
 
 
-def compatibility_residual(field: Field, q: Tensor, p: Tensor, theta: Control) -> Tensor:
+def compatibility_residual(field: VectorField, q: Tensor, p: Tensor, theta: Control) -> Tensor:
     """Largest |theta_b - M_b^-1 sum_j p_j phi_b(q_j)^T| of all terms: zero at an optimum (3.3)."""
     best = field.theta(q, p)
     gaps = [(theta[name] - best[name]).abs().amax((-1, -2)) for name in best]

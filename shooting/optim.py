@@ -13,8 +13,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from shooting.native import adam
-
 StateDict = dict[str, Tensor]
 
 
@@ -90,18 +88,9 @@ class Adam:
         b1, b2 = self.betas
         gain1, gain2 = (1 - b1) * active, (1 - b2) * active
         first, root = active / (1 - b1**t), (1 - b2**t).sqrt()
-        if adam.applies((w, grad, mean, square, self.lr, first)):
-            adam.step(
-                (w, grad, mean, square),
-                rate=self.lr,
-                alive=alive,
-                gains=(gain1, gain2),
-                corrections=(first, root),
-                eps=self.eps,
-            )
-            return
         rate = self._spread(self.lr, w)
         if alive is not None:
+            alive = alive.bool()
             grad = torch.where(self._spread(alive, w), grad, torch.zeros_like(grad))
             rate = rate * self._spread(alive, w)
         mean += gain1 * (grad - mean)

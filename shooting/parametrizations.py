@@ -8,6 +8,7 @@ a model is a single run without leading axis and drops into anyone's own nn.Modu
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from shooting.adjoint import energy
-from shooting.errors import require_finite, require_shape
-from shooting.fields import Control, Field
+from shooting.errors import require_choice, require_count, require_finite, require_shape
+from shooting.fields import Control, VectorField
 from shooting.flow import Solver, Times, carry, shoot
 from shooting.randomness import generator
 from shooting.solvers import check_times
+from shooting.spaces import Slot, StateSpace
 
 LIFTS = ("learned", "fixed", "zero")
 Sampler = Callable[[torch.Generator, tuple[int, ...]], Tensor]
@@ -41,7 +43,7 @@ class ParticleInit:
     """Distribution of the particles at t = 0 (Appendix E's values by default).
 
     Attributes:
-        x: Sampler of the positions of the first slot, ``(K, d)``.
+        x: Sampler of the positions of the first slot, ``(K, d)``; an image counts as one vector.
         v: Sampler of the positions of the other slots, ``(K, S - d)``.
         p: Sampler of all momenta, ``(K, S)``, in the published scale (see `momentum_scale`).
     """
@@ -55,7 +57,7 @@ class Parametrization(nn.Module):
     """Common part of the four models: parameters, lift and call signature.
 
     Args:
-        field: The vector field, its first slot the data's.
+        space: The slots of a state, usually a vector field; the first slot is the data's.
         seeds: One seed per run; the model then carries a leading run axis.
         seed: Seed of a single run without run axis, used when `seeds` is None.
         lift: Map v(0) = Theta12 x(0) + b12 of the other slots: ``learned``, ``fixed`` (at its
@@ -71,7 +73,7 @@ class Parametrization(nn.Module):
 
     def __init__(
         self,
-        field: Field,
+        space: StateSpace,
         *,
         seeds: Sequence[int] | None = None,
         seed: int = 0,
@@ -79,9 +81,8 @@ class Parametrization(nn.Module):
         solver: Solver | None = None,
     ) -> None:
         super().__init__()
-        if lift not in LIFTS:
-            raise ValueError(f"expected a lift among {LIFTS}, got {lift!r}; try 'learned'")
-        self.field, self.lift_kind, self.solver = field, lift, solver or Solver()
+        require_choice(lift, LIFTS, "a lift")
+        self.space, self.lift_kind, self.solver = space, lift, solver or Solver()
         self.seeds = None if seeds is None else tuple(int(s) for s in seeds)
         if self.seeds is not None and (not self.seeds or len(set(self.seeds)) < len(self.seeds)):
             raise ValueError(f"expected distinct seeds, at least one, got {self.seeds}; try [0]")
@@ -92,7 +93,7 @@ class Parametrization(nn.Module):
 
     def _initialise(self, draw: Callable[[torch.Generator], Mapping[str, Tensor]]) -> None:
         """Draw every run from its own generator and flatten into one tensor."""
-        lift = _draw_lift(self.field) if self.hidden else lambda g: {}
+        lift = self._draw_lift if self.hidden else lambda g: {}
         runs = []
         for s in self.seeds if self.seeds is not None else (self._single,):
             g = generator(s, "init")
@@ -149,53 +150,84 @@ class Parametrization(nn.Module):
     @property
     def data_slot(self) -> str:
         """Name of the slot that holds the data: the first."""
-        return next(iter(self.field.slots))
+        return next(iter(self.space.slots))
 
     @property
     def hidden(self) -> int:
         """Width of the slots that the lift fills (alpha d for UpDown, 0 for Affine)."""
-        return self.field.size - self.field.slots[self.data_slot]
+        return sum(s.width for s in self.space.spaces.values()) - self._data.width
+
+    @property
+    def _data(self) -> Slot:
+        return self.space.spaces[self.data_slot]
 
     # --- the call --------------------------------------------------------------------------
 
     def lift(self, x: Tensor) -> Tensor:
-        """State z(0) = [x | Theta12 x + b12] of data x ``(*runs, n, d)``."""
+        """State z(0) = [x | Theta12 x + b12] of packed data x ``(*runs, n, d)``.
+
+        An image is lifted site by site, with the same map.
+        """
         if not self.hidden:
             return x
         known = self.unpack() if self.lift_kind == "learned" else dict(self.named_buffers())
         weight, bias = known["lift_weight"], known["lift_bias"]
-        v = x @ weight.transpose(-1, -2) + bias.unsqueeze(-2)
-        return torch.cat([x, v], dim=-1)
+        slot = self._data
+        part = x.unflatten(-1, slot.shape) if slot.sites else x
+        v = slot.rows(part) @ weight.transpose(-1, -2) + bias.unsqueeze(-2)
+        others = {k: s.width for k, s in self.space.spaces.items() if k != self.data_slot}
+        cut = slot.unrows(v).split(list(others.values()), dim=-1)
+        return self.space.pack({self.data_slot: part, **dict(zip(others, cut, strict=True))})
+
+    def _draw_lift(self, g: torch.Generator) -> dict[str, Tensor]:
+        """The affine map x -> [the other slots], drawn like nn.Linear."""
+        if len({slot.sites for slot in self.space.spaces.values()}) > 1:
+            raise ValueError(
+                "expected all slots to have the same sites, so that a lift can act site by site, "
+                f"got {self.space.spaces}; use slots of one size"
+            )
+        bound = 1 / math.sqrt(self._data.width)
+        weight = uniform(bound)(g, (self.hidden, self._data.width))
+        return {"lift_weight": weight, "lift_bias": uniform(bound)(g, (self.hidden,))}
 
     def forward(self, x: Tensor, times: Times) -> Tensor:
         """Carry data through depth.
 
         Args:
-            x: Data ``(n, d)``, or ``(runs, n, d)`` with each run's own.
+            x: Data ``(n, d)``, or ``(runs, n, d)`` with each run's own; images channels first,
+                ``(n, channels, height, width)``.
             times: Increasing times, the first being the initial one.
 
         Returns:
-            Positions at the requested times, ``(*runs, times, n, d)``.
+            Positions at the requested times, ``(*runs, times, n, d)``, images as they came.
 
         Raises:
             ValueError: If x has the wrong shape or holds NaN, or times do not increase.
         """
-        d = self.field.slots[self.data_slot]
-        return self.states(x, times)[..., :d]
+        d, slot = self.space.slots[self.data_slot], self._data
+        flat = self.states(x, times)[..., :d]
+        return slot.first(flat.unflatten(-1, slot.shape)) if slot.sites else flat
 
     def states(self, x: Tensor, times: Times) -> Tensor:
         """Like the call, with all slots: ``(*runs, times, n, S)``."""
         self._cut = None  # a step begins
         return self._flow(self.lift(self._check_data(x)), times)
 
+    @abstractmethod
     def theta(self, times: Times) -> Control:
         """The control over depth, each by name ``(*runs, times, out, width)``."""
-        raise AttributeError(f"{type(self).__name__} has no control over depth {list(times)}")
 
+    @abstractmethod
     def penalty(self) -> Tensor:
-        """R at t = 0, per run; for particles R = H is conserved and the cost is T R."""
-        start = self.theta([0.0, 1.0])
-        return self.field.penalty({k: v[..., 0, :, :] for k, v in start.items()})
+        """The running cost R, its mean over depth, per run."""
+
+    @abstractmethod
+    def route(self) -> str:
+        """The solver route that this model's calls take, for the record."""
+
+    @abstractmethod
+    def _flow(self, z: Tensor, times: Times) -> Tensor:
+        """Packed states at the requested times."""
 
     def lift_square(self) -> Tensor:
         """Squared norm |Theta12|^2 + |b12|^2 of the lift, per run; 0 unless it is learned."""
@@ -204,34 +236,47 @@ class Parametrization(nn.Module):
             return self.flat.new_zeros(self.flat.shape[:-1])
         return (parts["lift_weight"] ** 2).sum((-1, -2)) + (parts["lift_bias"] ** 2).sum(-1)
 
-    def _flow(self, z: Tensor, times: Times) -> Tensor:
-        raise AttributeError(
-            f"{type(self).__name__} cannot move {tuple(z.shape)} over {list(times)}"
-        )
-
-    def route(self) -> str:
-        """The solver route that this model's calls take, for the record."""
-        return self.solver.active_route(self.field, self.flat, verb=self._verb)
-
     def _check_data(self, x: Tensor) -> Tensor:
-        d = self.field.slots[self.data_slot]
-        require_shape(x, (None, d), "data x", f"pass (n, {d}), or (runs, n, {d}) for an ensemble")
+        """Data of the right type and shape, packed, with the model's run axes."""
+        slot = self._data
+        shape = (slot.width, *slot.sites)
+        words = ", ".join(map(str, ("n", *shape)))
+        require_shape(
+            x, (None, *shape), "data x", f"pass ({words}), or (runs, {words}) for an ensemble"
+        )
         if x.dtype != self.flat.dtype:
             raise ValueError(
                 f"expected data x of the model's {self.flat.dtype}, got {x.dtype}; convert one of "
                 "them, as in x.float() or model.double()"
             )
         require_finite(x, "data x")
-        lead = () if self.seeds is None else (self.runs,)
-        if x.dim() > 2 + len(lead) or (x.dim() == 3 and x.shape[:-2] != lead):
+        lead, runs = () if self.seeds is None else (self.runs,), x.shape[: -1 - len(shape)]
+        if runs not in ((), lead):
+            wanted = f"({words})" + (f" or ({self.runs}, {words})" if lead else "")
             raise ValueError(
-                f"expected data x of shape {(*lead, 'n', d)} or {('n', d)}, got {tuple(x.shape)}; "
-                "the leading axis must match the number of seeds"
+                f"expected data x of shape {wanted}, got {tuple(x.shape)}; "
+                + ("lead with one axis for the seeds" if lead else "a single run has no run axis")
             )
-        return x.expand(*lead, *x.shape[-2:])
+        flat = slot.last(x).flatten(-1 - len(slot.sites)) if slot.sites else x
+        return flat.expand(*lead, *flat.shape[-2:])
+
+    def extra_repr(self) -> str:
+        """What is shown between the parentheses."""
+        runs = "" if self.seeds is None else f", runs={self.runs}"
+        return f"{self.space}, numbers={self.count}{runs}"
 
 
-class DynamicParticles(Parametrization):
+class Controlled(Parametrization):
+    """A model whose field is linear in controls; see `Parametrization`."""
+
+    field: VectorField
+
+    def route(self) -> str:
+        """The solver route that this model's calls take, for the record."""
+        return self.solver.active_route(self.field, self.flat, verb=self._verb)
+
+
+class DynamicParticles(Controlled):
     """Dynamic with particles: theta(t) follows from K particles by the shooting system (3.4).
 
     Args:
@@ -251,7 +296,7 @@ class DynamicParticles(Parametrization):
 
     def __init__(
         self,
-        field: Field,
+        field: VectorField,
         particles: int,
         *,
         init: ParticleInit | None = None,
@@ -262,11 +307,7 @@ class DynamicParticles(Parametrization):
         solver: Solver | None = None,
     ) -> None:
         super().__init__(field, seeds=seeds, seed=seed, lift=lift, solver=solver)
-        if isinstance(particles, bool) or not isinstance(particles, int) or particles < 1:
-            raise ValueError(
-                f"expected a number of particles K of at least 1, got {particles!r}; try K = 15"
-            )
-        self.particles = particles
+        self.field, self.particles = field, require_count(particles, "the number of particles K")
         self.momentum_scale = 1 / particles if momentum_scale is None else momentum_scale
         if not 0 < self.momentum_scale < math.inf:
             raise ValueError(
@@ -304,9 +345,29 @@ class DynamicParticles(Parametrization):
         q, p = self.particle_path(times)
         return self.field.theta(q, p)
 
-    def penalty(self) -> Tensor:
-        """R at t = 0 = H(q(0), p(0)), per run; the integral over [0, T] is T H."""
-        return energy(self.field, *self.start())
+    def penalty(self, times: Times | None = None) -> Tensor:
+        """The running cost R, its mean over depth, per run.
+
+        Without a drift R = H is conserved: its value at t = 0 is the mean, and the cost is T H.
+
+        Args:
+            times: Nodes of the trapezoidal rule, for a field with drift, whose R varies.
+
+        Raises:
+            ValueError: If the field has a drift and no times are given.
+        """
+        if not self.field.drift:
+            return energy(self.field, *self.start())
+        if times is None:
+            raise ValueError(
+                "expected times for the penalty of a field with drift, whose R varies over depth, "
+                "got none; try model.penalty(times)"
+            )
+        values = self.field.penalty({k: v.transpose(0, -3) for k, v in self.theta(times).items()})
+        t = torch.tensor(check_times(times), dtype=torch.float64)
+        dt = (t[1:] - t[:-1]).to(values).view(-1, *[1] * (values.dim() - 1))
+        mean: Tensor = ((values[1:] + values[:-1]) / 2 * dt).sum(0) / dt.sum(0)
+        return mean
 
     def _flow(self, z: Tensor, times: Times) -> Tensor:
         q, p = self.start()
@@ -317,6 +378,12 @@ class StaticParticles(DynamicParticles):
     """Static with particles: theta is computed from the particles at t = 0 and stays."""
 
     _verb = "carry"
+
+    def penalty(self, times: Times | None = None) -> Tensor:
+        """R of the constant control, per run, whatever the times."""
+        if not self.field.drift:
+            return energy(self.field, *self.start())
+        return self.field.penalty(self.field.theta(*self.start()))
 
     def theta(self, times: Times) -> Control:
         """The constant control, repeated over depth."""
@@ -331,7 +398,7 @@ class StaticParticles(DynamicParticles):
         return carry(self.field, theta, z, times, solver=self.solver)
 
 
-class DynamicDirect(Parametrization):
+class DynamicDirect(Controlled):
     """Dynamic direct: theta is learned directly, piecewise constant on equal blocks of depth.
 
     Args:
@@ -348,7 +415,7 @@ class DynamicDirect(Parametrization):
 
     def __init__(
         self,
-        field: Field,
+        field: VectorField,
         *,
         blocks: int = 5,
         depth: float | None = None,
@@ -358,27 +425,19 @@ class DynamicDirect(Parametrization):
         solver: Solver | None = None,
     ) -> None:
         super().__init__(field, seeds=seeds, seed=seed, lift=lift, solver=solver)
-        if isinstance(blocks, bool) or not isinstance(blocks, int) or blocks < 1:
-            raise ValueError(f"expected at least 1 block, got {blocks!r}; try blocks=5")
+        blocks = require_count(blocks, "the number of blocks")
         if depth is not None and not 0 < depth < math.inf:
             raise ValueError(f"expected a positive depth T, got {depth!r}; try depth=1.0")
-        self.blocks, self.depth = blocks, depth
+        self.field, self.blocks, self.depth = field, blocks, depth
         self._initialise(self._draw)
 
     def _draw(self, g: torch.Generator) -> dict[str, Tensor]:
         """PyTorch's nn.Linear default: U(±1/√fan_in), a bias having its block's fan-in."""
         out = {}
-        for t in self.field.terms:
-            shape = (self.blocks, *self.field.shapes[t.name])
-            out[t.name] = uniform(1 / math.sqrt(self._fan_in(t.name)))(g, shape)
+        for name, shape in self.field.shapes.items():
+            bound = 1 / math.sqrt(self.field.fan_in(name))
+            out[name] = uniform(bound)(g, (self.blocks, *shape))
         return out
-
-    def _fan_in(self, name: str) -> int:
-        term = next(t for t in self.field.terms if t.name == name)
-        if term.of is not None:
-            return self.field.width(term)
-        mate = next((t for t in self.field.terms if t.out == term.out and t.of), term)
-        return self.field.width(mate)
 
     def span(self, times: Times) -> tuple[float, float]:
         """Start and length of the interval that the blocks divide: [0, T] if T is known.
@@ -450,7 +509,7 @@ class StaticDirect(DynamicDirect):
 
     def __init__(
         self,
-        field: Field,
+        field: VectorField,
         *,
         seeds: Sequence[int] | None = None,
         seed: int = 0,
@@ -460,7 +519,7 @@ class StaticDirect(DynamicDirect):
         super().__init__(field, blocks=1, seeds=seeds, seed=seed, lift=lift, solver=solver)
 
 
-def complexity(model: Parametrization, times: Times) -> dict[str, Tensor]:
+def complexity(model: Controlled, times: Times) -> dict[str, Tensor]:
     """log2-Frobenius complexity of the control, integrated over depth, in both readings.
 
     Args:
@@ -474,7 +533,7 @@ def complexity(model: Parametrization, times: Times) -> dict[str, Tensor]:
     """
     theta = model.theta(times)
     square = {k: (v**2).sum((-1, -2)) for k, v in theta.items()}
-    matrices = torch.stack([square[t.name] for t in model.field.terms if t.of]).sum(0)
+    matrices = torch.stack([s for k, s in square.items() if not model.field.is_bias(k)]).sum(0)
     everything = torch.stack(list(square.values())).sum(0)
     t = torch.as_tensor(times, dtype=torch.float64).to(matrices)
     dt = t[1:] - t[:-1]
@@ -489,15 +548,3 @@ def _recorded(flat: Tensor) -> bool:
     """Whether autograd records views of a parameter, plainly and for more than one use."""
     inference = torch.is_inference_mode_enabled() or flat.is_inference()
     return torch.is_grad_enabled() and type(flat) is nn.Parameter and not inference
-
-
-def _draw_lift(field: Field) -> Callable[[torch.Generator], dict[str, Tensor]]:
-    """The affine map x -> [the other slots], drawn like nn.Linear."""
-    d = next(iter(field.slots.values()))
-    width, bound = field.size - d, 1 / math.sqrt(d)
-
-    def draw(g: torch.Generator) -> dict[str, Tensor]:
-        weight = uniform(bound)(g, (width, d))
-        return {"lift_weight": weight, "lift_bias": uniform(bound)(g, (width,))}
-
-    return draw

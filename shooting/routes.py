@@ -8,15 +8,21 @@ import torch
 from torch import Tensor
 
 from shooting import native
+from shooting.adjoint import knows, merge
 from shooting.environment import variable
-from shooting.fields import Field
+from shooting.fields import VectorField
 from shooting.solvers import TABLEAUS
 
 ROUTES = ("auto", "native", "adjoint", "autograd", "torchdiffeq")
 
 
 def choose(
-    route: str, method: str, form: str, field: Field | None, tensors: Sequence[Tensor], verb: str
+    route: str,
+    method: str,
+    form: str,
+    field: VectorField | None,
+    tensors: Sequence[Tensor],
+    verb: str,
 ) -> str:
     """The route that will be taken.
 
@@ -51,12 +57,18 @@ def choose(
     if method not in TABLEAUS:
         return "torchdiffeq"
     order = [wished] if wished != "auto" else []
-    order += ["native", "adjoint", "autograd"] if _recorded(tensors) else ["native", "autograd"]
+    worth = _recorded(tensors) and by_hand(field, form, verb)
+    order += ["native", "adjoint", "autograd"] if worth else ["native", "autograd"]
     return next(name for name in order if against(name) is None)
 
 
 def obstacle(
-    route: str, method: str, form: str, field: Field | None, tensors: Sequence[Tensor], verb: str
+    route: str,
+    method: str,
+    form: str,
+    field: VectorField | None,
+    tensors: Sequence[Tensor],
+    verb: str,
 ) -> str | None:
     """Why a route does not apply, as half a sentence with advice; None if it does."""
     if route == "torchdiffeq" and method == "classical":
@@ -67,18 +79,24 @@ def obstacle(
         return None
     if method not in TABLEAUS:
         return f"method {method!r} has no fixed steps; try one of {sorted(TABLEAUS)}"
-    if verb == "shoot" and form == "theta":
-        return "it knows only the kernel form; try form='auto'"
-    if field is not None and verb == "shoot" and not _mergeable(field):
-        return "a weight is a matrix or no feature reads the state; try route='autograd'"
     if len({(t.dtype, t.device) for t in tensors}) > 1:
         return "the inputs differ in dtype or device; convert them or try route='autograd'"
-    return native.obstacle(field, tensors) if route == "native" else None
+    if route == "adjoint":
+        return None
+    if verb == "shoot" and form == "theta":
+        return "it knows only the kernel form; try form='auto'"
+    if (reason := native.obstacle(field, tensors)) is not None:
+        return reason
+    if field is not None and verb == "shoot" and merge(field) is None:
+        return "a weight is a matrix or no feature reads the state; try route='adjoint'"
+    return None
 
 
-def _mergeable(field: Field) -> bool:
-    plain = not any(isinstance(t.weight, Tensor) for t in field.terms)
-    return plain and any(t.of for t in field.terms)
+def by_hand(field: VectorField | None, form: str, verb: str) -> bool:
+    """Whether the discrete adjoint has a hand-written transpose, much faster than autograd's."""
+    if field is None:
+        return True
+    return knows(field) if verb == "carry" else form != "theta" and merge(field) is not None
 
 
 def _recorded(tensors: Sequence[Tensor]) -> bool:

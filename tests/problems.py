@@ -11,7 +11,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from shooting import Affine, Field, Term, UpDown
+from shooting import (
+    Activated,
+    Affine,
+    ConvUpDown,
+    Drift,
+    Field,
+    Function,
+    Patches,
+    SecondOrder,
+    Slot,
+    Term,
+    UpDown,
+    VectorField,
+)
 from shooting.hamiltonian import hamiltonian
 
 # Two closed forms of one number differ by rounding of sums over at most a few hundred products:
@@ -52,14 +65,44 @@ FIELDS: dict[str, Callable[[int, int, str], Field]] = {
     "custom": lambda d, alpha, sigma: Field(
         {"x": d, "u": alpha, "w": 2},
         [
-            Term("A", "x", "u", activated=True, weight=2.0),
+            Term("A", "x", Activated("u", sigma), 2.0),
             Term("B", "u", "x", weight=spd(10, alpha)),
-            Term("C", "u", "x", activated=True),
+            Term("C", "u", Activated("x", sigma)),
             Term("c", "w"),
         ],
-        sigma=sigma,
     ),
 }
+# What no hand-written transpose knows: a drift, a feature of the user's own, images
+OPEN_FIELDS: dict[str, Callable[[str], VectorField]] = {
+    "second-order": lambda sigma: SecondOrder(2, sigma=sigma),
+    "user's feature": lambda sigma: Field(
+        {"x": 2, "v": 3},
+        [
+            Term("A", "x", Function(products, reads=("x", "v"), name="products"), 2.0),
+            Term("B", "v", Activated("x", sigma), spd(11, 3)),
+            Term("c", "v"),
+        ],
+        drift=[Drift("x", Activated("x", "tanh"), -0.5)],
+    ),
+    "convolution, periodic": lambda sigma: ConvUpDown(
+        1, 2, sites=(3, 4), padding="periodic", sigma=sigma
+    ),
+    "convolution, zero": lambda sigma: ConvUpDown(2, 1, sites=(2, 3), padding="zero", sigma=sigma),
+    "two kernel sizes": lambda sigma: Field(
+        {"x": Slot(1, (4, 3)), "v": Slot(2, (4, 3))},
+        [
+            Term("A", "x", Patches("v", 3, sigma)),
+            Term("B", "v", Patches("x", 1), 3.0),
+            Term("C", "v", Activated("v", sigma), spd(12, 2)),
+            Term("d", "v"),
+        ],
+    ),
+}
+
+
+def products(x: Tensor, v: Tensor) -> Tensor:
+    """A smooth feature that mixes two slots."""
+    return torch.cat([x * v[..., :2], torch.sin(v)], dim=-1)
 
 
 def gap(a: Tensor, b: Tensor) -> float:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from problems import EXACT, FIELDS, draw, gap, particles
 from torch.autograd import gradcheck, gradgradcheck
 
-from shooting import Solver, Term, UpDown, adjoint, carry, shoot
+from shooting import Activated, Solver, Term, UpDown, adjoint, carry, shoot
 from shooting.activations import ACTIVATIONS
 from shooting.fields import Field
 from shooting.solvers import TABLEAUS, make_grid
@@ -21,13 +21,12 @@ MIXED = {
     "mixed": lambda d, alpha, sigma: Field(
         {"x": d, "u": alpha, "w": 2},
         [
-            Term("A", "x", "u", activated=True, weight=2.0),
+            Term("A", "x", Activated("u", sigma), 2.0),
             Term("B", "u", "u", weight=0.5),
-            Term("C", "u", "x", activated=True),
-            Term("D", "x", "u", activated=True, weight=3.0),
+            Term("C", "u", Activated("x", sigma)),
+            Term("D", "x", Activated("u", sigma), 3.0),
             Term("c", "w"),
         ],
-        sigma=sigma,
     )
 }
 SCALAR = {k: f for k, f in {**FIELDS, **MIXED}.items() if k in ("updown", "affine", "mixed")}
@@ -104,7 +103,7 @@ def test_a_wrong_derivative_of_sigma_is_noticed(broken):
                 w_bar.copy_(before + (w_bar - before) * (0.5 if broken == "slope" else 1))
                 if broken == "curvature":
                     n, s = self.particles, self.merged.slots[self.merged.features[j][0]]
-                    bend = self.merged.sigma.curvature(y[:, :n, s])
+                    bend = self.merged.features[j][1].curvature(y[:, :n, s])
                     w_bar[:, :n, s] += bend * c[..., s] * (pull @ f[:, :n])
             return result
 
@@ -189,7 +188,8 @@ def test_without_gradient_no_stage_is_kept():
 
 def test_merge_adds_up_terms_that_share_a_feature():
     merged = adjoint.merge(MIXED["mixed"](2, 3, "tanh"))
-    assert merged.features == ((1, True), (1, False), (0, True))
+    tanh = ACTIVATIONS["tanh"]
+    assert merged.features == ((1, tanh), (1, None), (0, tanh))
     assert merged.gain[0] == (1 / 2 + 1 / 3, 0.0, 0.0)
     assert merged.gain[1] == (0.0, 2.0, 1.0)
     assert merged.bias == (0.0, 0.0, 1.0)
@@ -199,8 +199,7 @@ def test_fuse_is_the_velocity_in_one_matrix():
     field = MIXED["mixed"](2, 3, "tanh")
     theta = {k: draw(i, 2, 1, *s) for i, (k, s) in enumerate(field.shapes.items())}
     z = draw(9, 2, 4, field.size)
-    engine = adjoint.Carrying(field, make_grid([0, 1], step=1.0), TABLEAUS["euler"])
-    found = engine._features(z) @ adjoint.fuse(field, theta)[:, 0].mT
+    found = adjoint.stacked(field, z) @ adjoint.fuse(field, theta)[:, 0].mT
     assert gap(found, field.velocity(z, {k: v[:, 0] for k, v in theta.items()})) <= EXACT
 
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from problems import refused
 
-from shooting.errors import NonFiniteError, require_finite, require_shape
+from shooting.errors import (
+    NonFiniteError,
+    require_choice,
+    require_count,
+    require_finite,
+    require_shape,
+)
 
 
 def test_shape_matches_trailing_axes_only():
@@ -18,6 +25,40 @@ def test_shape_matches_trailing_axes_only():
 def test_wrong_shape_is_refused(shape):
     with refused("(any, 3)", str(shape), "data x", "transpose it"):
         require_shape(torch.zeros(shape), (None, 3), "data x", "transpose it")
+
+
+@pytest.mark.parametrize("allowed", [("mean", "sum"), {"mean": 1, "sum": 2}, iter(["mean", "sum"])])
+def test_a_choice_is_one_of_those_there_are(allowed):
+    require_choice("sum", allowed, "a scale")
+
+
+@pytest.mark.parametrize("value", ["Sum", "", None, 1, ["sum"]])
+def test_another_choice_is_refused(value):
+    with refused("expected a scale among ('mean', 'sum')", f"got {value!r}", "try 'mean'"):
+        require_choice(value, ("mean", "sum"), "a scale")
+
+
+@pytest.mark.parametrize("value", [2, np.int64(2), torch.tensor(2)])
+def test_whole_numbers_are_counts_whatever_their_type(value):
+    found = require_count(value, "the batch", least=2, most=2)
+    assert (type(found), found) == (int, 2)
+
+
+@pytest.mark.parametrize(
+    ("value", "bounds", "words"),
+    [
+        (0, {}, "of at least 1, got 0; try 1"),
+        (1, {"least": 2, "most": 9}, "from 2 to 9, got 1; try 2"),
+        (10, {"least": 2, "most": 9}, "from 2 to 9, got 10; try 9"),
+        (2.0, {}, "of at least 1, got 2.0; try 1"),
+        (True, {}, "of at least 1, got True; try 1"),
+        ("3", {}, "of at least 1, got '3'; try 1"),
+        (None, {"least": 0}, "of at least 0, got None; try 0"),
+    ],
+)
+def test_what_is_no_count_is_refused(value, bounds, words):
+    with refused(f"expected the batch to be a whole number {words}"):
+        require_count(value, "the batch", **bounds)
 
 
 def test_finite_values_pass():

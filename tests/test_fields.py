@@ -10,7 +10,6 @@ from problems import EXACT, FIELDS, control_gap, draw, gap, particles, refused, 
 
 from shooting import Affine, Field, Term, UpDown
 from shooting.activations import ACTIVATIONS
-from shooting.fields import flops
 
 pytestmark = pytest.mark.usefixtures("float64")
 CASES = {
@@ -54,7 +53,7 @@ def test_penalty_is_the_quadratic_form(kind, sigma, d, alpha, count, runs, seed)
     want = torch.zeros(runs)
     for t in field.terms:
         out = field.shapes[t.name][0]
-        m = t.weight if isinstance(t.weight, torch.Tensor) else t.weight * torch.eye(out)
+        m = t.metric.apply(torch.eye(out))
         want = want + 0.5 * torch.einsum("...ai,ab,...bi->...", theta[t.name], m, theta[t.name])
     assert gap(field.penalty(theta), want) <= EXACT
 
@@ -138,8 +137,8 @@ def test_split_and_pack_are_inverse(kind):
 
 def test_repr_shows_the_terms():
     text = repr(UpDown(1, 4, sigma="tanh"))
-    assert text == ("UpDown(x ← σ(v)/1, x ← 1/1, v ← x/1, v ← 1/1, v ← σ(v)/10; σ = tanh, S = 5)")
-    assert "x ← σ(x)/M" in repr(Affine(2, weight=spd(0, 2)))
+    assert text == ("UpDown(x ← tanh(v)/1, x ← 1/1, v ← x/1, v ← 1/1, v ← tanh(v)/10; S = 5)")
+    assert "x ← relu(x)/M" in repr(Affine(2, weight=spd(0, 2)))
 
 
 def test_flops_by_hand():
@@ -148,15 +147,15 @@ def test_flops_by_hand():
     theta = 8 * 2 * 14 + 3 * 2 * 11
     # kernel: features sigma(v) 2 and x 1, output slots x 1 and v 2, each 2 K (2 K + n) a unit
     kernel = 2 * 3 * 11 * 6
-    assert flops(UpDown(1, 2), 3, 5) == {"theta": theta, "kernel": kernel}
+    assert UpDown(1, 2).flops(3, 5) == {"theta": theta, "kernel": kernel}
 
 
 @settings(max_examples=20)
 @given(count=st.integers(1, 4), rows=st.integers(0, 10))
 def test_kernel_form_is_cheaper_for_few_particles_and_large_width(count, rows):
-    cost = flops(UpDown(2, 200), count, rows)
+    cost = UpDown(2, 200).flops(count, rows)
     assert cost["kernel"] < cost["theta"]
-    wide = flops(UpDown(1, 1), 500, rows)
+    wide = UpDown(1, 1).flops(500, rows)
     assert wide["theta"] < wide["kernel"]
 
 
@@ -195,7 +194,7 @@ def test_bad_weight_is_refused(bad):
     ],
 )
 def test_matrix_that_is_not_spd_is_refused(bad):
-    with refused("'A'", "2×2"):
+    with refused("'A'", "symmetric positive definite"):
         Affine(2, weight=bad)
 
 

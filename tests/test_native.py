@@ -388,10 +388,12 @@ def test_without_a_home_pytorch_does_the_work(monkeypatch):
 
 def test_the_cache_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("SHOOTING_CACHE", str(tmp_path))
-    assert build.cache_folder() == tmp_path
+    assert build.library_folder() == tmp_path
     monkeypatch.delenv("SHOOTING_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert build.cache_folder() == tmp_path / ".cache" / "shooting"
+    assert build.library_folder() == tmp_path / ".cache" / "shooting"
 
 
 def test_no_flag_that_hides_nan():

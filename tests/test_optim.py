@@ -10,8 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import EXACT, draw, gap, refused
 
-from shooting import native
-from shooting.native import adam
 from shooting.optim import Adam, Cosine, Plateau
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -122,48 +120,6 @@ def test_dead_runs_stay_bit_for_bit(bad):
     assert torch.equal(w[1], before[1])
     assert torch.equal(w[[0, 2]], clean[[0, 2]])
     assert not torch.equal(w[0], before[0])
-
-
-def _trail(dtype, shape, *, compiled, monkeypatch, decay=0.0):
-    """Weights and moments after 30 steps with entries frozen at first and a run that dies."""
-    runs = shape[:1] if len(shape) > 1 else ()
-    w = torch.nn.Parameter(draw(0, *shape).to(dtype))
-    mine = Adam([("w", w)], learning_rate=0.03, runs=runs, weight_decay=decay)
-    with monkeypatch.context() as patch:
-        if not compiled:
-            patch.setattr(adam, "applies", lambda tensors: False)
-        for k in range(30):
-            mine.active["w"][:3] = float(k >= 10)
-            w.grad = torch.sin(3 * w.detach()) + draw(k, *shape).to(dtype)
-            alive = torch.ones(runs, dtype=torch.bool)
-            if runs and k >= 20:
-                w.grad[1, 0], alive[1] = float("nan"), False
-            mine.step(alive if k % 2 or k >= 20 else None)
-    return [w.detach(), mine.mean["w"], mine.square["w"]]
-
-
-@pytest.mark.skipif(native.library_error() is not None, reason="no C compiler on this machine")
-@pytest.mark.parametrize("decay", [0.0, 0.1])
-@pytest.mark.parametrize("shape", [(5,), (3, 7), (4, 1003), (2, 5, 6)])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_compiled_step_equals_pytorch_bit_for_bit(dtype, shape, decay, monkeypatch):
-    """Records made before it was compiled stay reproducible to the last bit."""
-    how = {"monkeypatch": monkeypatch, "decay": decay}
-    found = _trail(dtype, shape, compiled=True, **how)
-    want = _trail(dtype, shape, compiled=False, **how)
-    assert all(torch.equal(a, b) for a, b in zip(found, want, strict=True))
-    assert all(bool(a.isfinite().all()) for a in found)
-
-
-def test_the_compiled_step_is_for_plain_arrays_on_the_cpu(monkeypatch):
-    plain = torch.ones(3, 4)
-    assert adam.applies((plain, plain)) == (native.library_error() is None)
-    assert not adam.applies((plain, torch.ones(4, 3).T))
-    assert not adam.applies((plain, plain.float()))
-    assert not adam.applies((plain.half(),))
-    assert not adam.applies((plain.to("meta"),))
-    monkeypatch.setattr(adam.build, "load", lambda dtype, source=None: (None, "no compiler"))
-    assert not adam.applies((plain, plain))
 
 
 def test_finite_is_per_run():
@@ -341,10 +297,3 @@ def test_who_takes_part_may_be_said_in_any_type(kind):
     w.grad = torch.ones(3, 2)
     Adam([("w", w)], learning_rate=0.1, runs=(3,)).step(torch.tensor([1, 0, 1]).to(kind))
     assert (w != 1).all(1).tolist() == [True, False, True]
-
-
-def test_the_compiled_step_refuses_sizes_that_do_not_fit():
-    w, one = torch.ones(10, 3), torch.ones(3)
-    with pytest.raises(ValueError, match="expected 5 runs of 3 entries"):
-        adam.step((w, w, w, w), rate=torch.ones(5), alive=None, gains=(one, one),
-                  corrections=(one, one), eps=1e-8)  # fmt: skip

@@ -300,7 +300,7 @@ def test_published_mean_is_the_sum_over_k():
     names = [t.name for t in mean.field.terms]
     parts = mean.field.split(p)
     for t, f, name in zip(mean.field.terms, phi, names, strict=True):
-        published = (parts[t.out].unsqueeze(-1) * f.unsqueeze(-2)).mean(0) / t.weight
+        published = (parts[t.out].unsqueeze(-1) * f.unsqueeze(-2)).mean(0) / float(t.metric)
         assert gap(mean.theta([0.0, 1.0])[name][0], published) <= EXACT
         assert gap(total.theta([0.0, 1.0])[name][0], 5 * published) <= EXACT
 

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from shooting import adjoint
 from shooting.activations import ACTIVATIONS
-from shooting.adjoint import Tape, columns
+from shooting.adjoint import Tape
 from shooting.environment import count
-from shooting.fields import Field
+from shooting.features import Activated
+from shooting.fields import Field, VectorField
 from shooting.native.build import REALS, load
 from shooting.solvers import Grid, Tableau
 
@@ -33,18 +34,36 @@ def library_error(dtype: torch.dtype = torch.float32) -> str | None:
     return None if load(dtype)[0] is not None else load(dtype)[1]
 
 
-def obstacle(field: Field | None, tensors: Sequence[Tensor]) -> str | None:
+def obstacle(field: VectorField | None, tensors: Sequence[Tensor]) -> str | None:
     """Why the native route does not apply, as half a sentence with advice; None if it does."""
     if any(t.device.type != "cpu" for t in tensors):
         return "the inputs are not on the CPU; try route='adjoint'"
     if any(t.dtype not in REALS for t in tensors):
         return f"the inputs are neither float32 nor float64 but {tensors[0].dtype}; convert them"
-    if field is not None and ACTIVATIONS.get(field.sigma.name) != field.sigma:
-        return f"it does not know the activation {field.sigma.name!r}; try route='adjoint'"
-    if field is not None and max(len(field.slots), len(columns(field))) > MOST:
-        return f"the field has more than {MOST} slots or features; try route='adjoint'"
+    if field is not None and (reason := _stranger(field)):
+        return f"{reason}; try route='adjoint'"
     error = library_error(tensors[0].dtype if tensors else torch.float32)
     return None if error is None else f"it could not be built: {error}"
+
+
+def _stranger(field: VectorField) -> str | None:
+    """Why solve.c does not know a field."""
+    if not isinstance(field, Field) or not adjoint.knows(field):
+        return "it knows slots, activated slots and constants of plain vectors, and no drift"
+    sigmas = {phi.act for phi, _ in field.columns.values() if isinstance(phi, Activated)}
+    if unknown := [s.name for s in sigmas if ACTIVATIONS.get(s.name) != s]:
+        return f"it does not know the activation {unknown[0]!r}"
+    if len(sigmas) > 1:
+        return f"it knows one activation at a time, not {sorted(s.name for s in sigmas)}"
+    if max(len(field.slots), len(field.columns)) > MOST:
+        return f"the field has more than {MOST} slots or features"
+    return None
+
+
+def _sigma(field: Field) -> int:
+    """Number of the field's activation in solve.c; any where there is none."""
+    acts = [phi.act.name for phi, _ in field.columns.values() if isinstance(phi, Activated)]
+    return SIGMAS.index(acts[0] if acts else "identity")
 
 
 def team() -> int:
@@ -126,7 +145,7 @@ class Problem(ctypes.Structure):
             size=field.size,
             slots=len(field.slots),
             features=len(feature_slot),
-            sigma=SIGMAS.index(field.sigma.name),
+            sigma=_sigma(field),
             steps=grid.steps,
             stages=stages,
             outputs=len(grid.outputs),
@@ -149,10 +168,11 @@ def _shooting(
     field: Field, how: tuple[Grid, Tableau], sizes: tuple[int, int, int], keep: bool, threads: int
 ) -> Problem:
     m, (runs, particles, data) = adjoint.merge(field), sizes
+    assert m is not None
     return Problem(
         field,
         [slot for slot, _ in m.features],
-        [active for _, active in m.features],
+        [sigma is not None for _, sigma in m.features],
         how,
         runs=runs,
         particles=particles,
@@ -172,11 +192,12 @@ def _carrying(
     keep: bool,
     threads: int,
 ) -> Problem:
-    names, found, (runs, data, blocks, width) = list(field.slots), columns(field), sizes
+    names, (runs, data, blocks, width) = list(field.slots), sizes
+    found = [phi for phi, _ in field.columns.values()]
     return Problem(
         field,
-        [-1 if of is None else names.index(of) for of, _ in found],
-        [active for _, active in found],
+        [names.index(phi.reads[0]) if phi.reads else -1 for phi in found],
+        [isinstance(phi, Activated) for phi in found],
         how,
         runs=runs,
         data=data,

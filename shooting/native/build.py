@@ -25,12 +25,10 @@ from shooting.environment import cache_folder, variable
 logger = logging.getLogger(__name__)
 
 SOURCE = Path(__file__).with_name("solve.c")
-ADAM = Path(__file__).with_name("adam.c")
 REALS = {torch.float32: "float", torch.float64: "double"}
 # not -ffast-math: NaN must reach the outputs, where the training loop looks for it
 FLAGS = ("-std=gnu11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros")
 TARGETS = (("-march=native",), ())  # some compilers do not know the first
-ROUNDED = ("-ffp-contract=off",)  # Adam rounds each operation on its own, as PyTorch does
 
 
 class BuildError(RuntimeError):
@@ -86,7 +84,7 @@ def build(
     if found is None:
         raise BuildError(f"there is no C compiler {command!r}; install one or set CC")
     source = source or SOURCE
-    flags = [*options, *FLAGS, *(ROUNDED if source == ADAM else ()), f"-DREAL={REALS[dtype]}"]
+    flags = [*options, *FLAGS, f"-DREAL={REALS[dtype]}"]
     identity = "\0".join([source.read_text(), found, *flags, _processor()])
     name = hashlib.sha256(identity.encode()).hexdigest()[:16]
     target = cache / f"{source.stem}-{REALS[dtype]}-{name}.so"

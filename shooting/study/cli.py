@@ -321,7 +321,7 @@ def figure(options: argparse.Namespace) -> int:
                 print(
                     f"{name}: drawn from {len(behind)} records into {folder / name}.svg, .pdf, .png"
                 )
-        except paper.NotRunError as error:
+        except records.NotRunError as error:
             print(f"{name}: {error}")
             return 1
     return 0

@@ -1,7 +1,26 @@
-"""Where the study keeps its files: each folder has one variable and one default.
+"""Where the study keeps its files; and the table of all environment variables.
 
-``SHOOTING_STATE`` holds checkpoints and local records, ``SHOOTING_RECORDS`` the committed records,
-``SHOOTING_DATA`` files that no package ships, ``SHOOTING_FIGDIR`` the figures.
+======================  =================================================  ========================
+variable                what it sets                                       without it
+======================  =================================================  ========================
+``SHOOTING_STATE``      folder of checkpoints, local records, made data    ``CACHE/state``
+``SHOOTING_RECORDS``    folder of the committed records                    ``book/records``
+``SHOOTING_DATA``       folder of files that no package ships (MNIST)      none; make: ``data``
+``SHOOTING_FIGDIR``     folder that figures are written to                 figures are only shown
+``FRESH``               a day or moment (UTC): what was begun before it    everything recorded
+                        does not count as trained                          counts
+``SHOOTING_ROUTE``      route of a solve wherever it applies, for          the fastest that applies
+                        ``route="auto"``
+``SHOOTING_THREADS``    threads of a compiled solve                        as many as PyTorch's
+``SHOOTING_CACHE``      folder of the compiled library                     ``CACHE``
+``CC``                  C compiler, with options if need be                ``cc``
+``XDG_CACHE_HOME``      the user's cache folder; ``CACHE`` is              ``~/.cache``, macOS:
+                        ``shooting`` in it                                 ``~/Library/Caches``
+``OMP_NUM_THREADS``     threads of NumPy, for ``python -m shooting``       1, as last bits need it
+======================  =================================================  ========================
+
+Tests know three more: ``SHOOTING_STRICT`` (a skipped test fails), ``SHOOTING_SITE`` (the built
+book) and ``SHOOTING_KILLS`` (how often a sweep is killed).
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import time
@@ -11,9 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout, lock_descriptor, unlock_descriptor
+
 logger = logging.getLogger(__name__)
 
 LITTER_SECONDS = 3600.0  # a temporary file this old was left by a process that was killed
+MOMENT = 0.2  # seconds: trainings hold their lock for longer, probes for microseconds
+POLL, LONG = 0.02, 0.5  # seconds between two looks at a lock, for a moment or for a training
 
 
 class CorruptFileError(ValueError):
@@ -93,34 +96,43 @@ def lock(path: Path, *, wait: bool = True) -> Iterator[None]:
 
     Args:
         path: Lock file; it stays behind, empty.
-        wait: Wait for another holder, or raise at once.
+        wait: Wait for another holder, or raise; a probe of `is_locked` is waited for in any case.
 
     Raises:
         BusyError: If another process holds the lock and `wait` is false.
+        OSError: If the file system has no locks. filelock's substitute is refused: it would stay
+            behind with a killed process.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError as error:
-            raise BusyError(
-                f"expected {path.stem} to be free, but another process works on it; wait for "
-                "it, or look at python -m shooting status"
-            ) from error
+    held = FileLock(path, fallback_to_soft=False)
+    patience, pause = (-1, LONG) if wait else (MOMENT, POLL)
+    try:
+        held.acquire(patience, pause)
+    except Timeout as error:
+        raise BusyError(
+            f"expected {path.stem} to be free, but another process works on it; wait for "
+            "it, or look at python -m shooting status"
+        ) from error
+    try:
         yield
+    finally:
+        held.release()
 
 
 def is_locked(path: Path) -> bool:
     """Whether some process holds a lock.
 
-    The request is a shared one, so that probes do not see each other; who asks for the lock itself
-    in the microseconds of a probe, without waiting, finds it busy.
+    The lock is asked for and given back at once. As another probe may just do the same, only one
+    that stays taken for a moment is held.
     """
     if not path.exists():
         return False
-    with path.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+    # network file systems ask for a file that may be written, read-only ones for one that may not
+    with path.open("r+b" if os.access(path, os.W_OK) else "rb") as file:
+        end = time.monotonic() + MOMENT
+        while not lock_descriptor(file.fileno(), blocking=False):
+            if time.monotonic() > end:
+                return True
+            time.sleep(POLL)
+        unlock_descriptor(file.fileno())  # at once, also where a child has just inherited the file
     return False

@@ -201,9 +201,8 @@ def crossover() -> dict[str, Any]:
         for form in ("theta", "kernel")
     }
     from shooting import UpDown
-    from shooting.fields import flops
 
-    counted = {a: flops(UpDown(1, a), 15, 50) for a in alphas}
+    counted = {a: UpDown(1, a).flops(15, 50) for a in alphas}
     return {"flops": counted, "times": interleave(steps, seconds=20)}
 
 

@@ -17,7 +17,7 @@ import yaml
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(1800)]
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 DESKTOP, PHONE = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
 PATIENCE = 240_000  # ms until something that should happen is taken to have failed
 # No name is looked up, so that a slow or absent name server changes nothing.

@@ -300,8 +300,13 @@ def test_run_trains_anew_where_that_is_asked():
 
 def test_run_saves_as_often_as_asked(monkeypatch):
     asked = []
-    monkeypatch.setattr(records, "compute", lambda *a, seconds, **k: asked.append(seconds) or run)
     run = SimpleNamespace(failed=np.array([False]))
+
+    def compute(*settings, seconds, **others):
+        asked.append(seconds)
+        return run
+
+    monkeypatch.setattr("shooting.study.records.compute", compute)
     main([*TOY_RUN, "--only", "label=1"])
     main([*TOY_RUN, "--only", "label=1", "--checkpoint-seconds", "0.5"])
     assert asked == [20.0, 0.5]
@@ -335,7 +340,7 @@ def test_status_estimates_what_is_left_from_what_was_trained(monkeypatch, capsys
             found, provenance=found.provenance | {"wall_seconds": 60.0}
         )
 
-    monkeypatch.setattr(records, "load", slow)
+    monkeypatch.setattr("shooting.study.records.load", slow)
     capsys.readouterr()
     main(["status"])
     assert "done 1, missing 5; about 5.0 min of one core left" in capsys.readouterr().out

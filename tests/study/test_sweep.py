@@ -16,13 +16,14 @@ from pathlib import Path
 import pytest
 from toy import TOY
 
+from shooting import study
 from shooting.study import records
 from shooting.study.storage import is_locked
 
 pytest.importorskip("snakemake", reason="the extra 'sweep' is not installed")
 pytestmark = [pytest.mark.sweep, pytest.mark.slow, pytest.mark.timeout(1800)]
 
-SWEEP = Path(records.__file__).parent / "sweep"
+SWEEP = Path(study.__file__).parent / "sweep"
 TOY_FILE = Path(__file__).with_name("toy.py")
 # Snakemake takes ten seconds to start; SHOOTING_KILLS=20 has been tried and takes minutes
 KILLS = int(os.environ.get("SHOOTING_KILLS", "3"))

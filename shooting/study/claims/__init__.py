@@ -1,7 +1,7 @@
 """Claims of the paper and their verdicts, computed from records by a rule fixed in advance."""
 
 from shooting.study.claims.registry import Claim, judge_all, load_claims
-from shooting.study.claims.rule import Part, Verdict, combine, compare, median_interval, not_run
+from shooting.study.claims.rule import Part, Verdict, combine, compare, median_interval
 
 __all__ = [
     "Claim",
@@ -12,5 +12,4 @@ __all__ = [
     "judge_all",
     "load_claims",
     "median_interval",
-    "not_run",
 ]

@@ -2,59 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
-from shooting.study import records
-from shooting.study.claims.rule import (
-    NOT,
-    PARTLY,
-    REPRODUCED,
-    Part,
-    Verdict,
-    combine,
-    compare,
-    not_run,
-)
+from shooting.study.claims.loading import Runs, judge, load
+from shooting.study.claims.rule import NOT, PARTLY, REPRODUCED, Part, Verdict, compare
 from shooting.study.experiments.circles import CIRCLES, FACTORS, WEIGHTS, CirclesConfig, wilson
 
-COMMAND = "make runs EXPERIMENT=circles"
 PLAIN, LOUDEST = 1.0, max(WEIGHTS)  # the loss as it is, and raised as far as we raise it
 PUBLISHED = {5: 0.04, 10: 0.08, 20: 0.267}  # success rates, ascending with alpha
 
 
-def _load(weights: tuple[float, ...]) -> tuple[dict[tuple[int, float], Any], Verdict | None]:
+def _load(weights: Sequence[float]) -> dict[tuple[int, float], Runs]:
     keys = [(a, w) for a in FACTORS for w in weights]
-    found = {
-        (a, w): records.load(CIRCLES, CirclesConfig.paper(inflation=a, classification=w))
-        for a, w in keys
-    }
-    missing = sum(r is None for r in found.values())
-    return found, not_run(missing, COMMAND) if missing else None
+    return load(
+        CIRCLES, {(a, w): CirclesConfig.paper(inflation=a, classification=w) for a, w in keys}
+    )
 
 
-def _fits(record: Any) -> np.ndarray:
+def _fits(runs: Runs) -> np.ndarray:
     """1 for each run that fits all training points; a failed run does not."""
-    return np.nan_to_num(record.metrics["fits"])
+    return np.nan_to_num(np.asarray(runs.metrics["fits"], dtype=float))
 
 
 def success_grows_with_inflation() -> Verdict:
     """K7a: the larger alpha, the more of the down-weighted problems a run solves."""
-    by, gap = _load(WEIGHTS)
-    if gap:
-        return gap
+    by = _load(WEIGHTS)
     unsolved = {a: [float(n) for n in _unsolved(by, a)] for a in FACTORS}
     parts = [
         compare(f"weights not fitted, α = {b} below α = {a}", unsolved[b], unsolved[a])
         for a, b in pairwise(FACTORS)
     ]
-    return combine(parts, [r.id for r in by.values()])
+    return judge(parts, by)
 
 
-def _unsolved(by: dict[tuple[int, float], Any], inflation: int) -> np.ndarray:
+def _unsolved(by: Mapping[tuple[int, float], Runs], inflation: int) -> np.ndarray:
     """Per run, the number of weights at which it does not fit."""
     count: np.ndarray = np.sum([1 - _fits(by[inflation, w]) for w in WEIGHTS], axis=0)
     return count
@@ -62,9 +46,7 @@ def _unsolved(by: dict[tuple[int, float], Any], inflation: int) -> np.ndarray:
 
 def always_fits_when_loud() -> Verdict:
     """K7b: unless the classification is down-weighted, every run fits, whatever alpha."""
-    by, gap = _load((PLAIN, LOUDEST))
-    if gap:
-        return gap
+    by = _load((PLAIN, LOUDEST))
     parts = []
     for (a, w), r in by.items():
         good, runs = int(_fits(r).sum()), len(_fits(r))
@@ -72,7 +54,7 @@ def always_fits_when_loud() -> Verdict:
         rates = good / runs, 1.0
         what = f"runs that fit, α = {a}, λ = {w:g}"
         parts.append(Part(what, rates, wilson(good, runs), status, (runs, 0), is_rate=True))
-    return combine(parts, [r.id for r in by.values()])
+    return judge(parts, by)
 
 
 def published_rates() -> Verdict:
@@ -80,12 +62,10 @@ def published_rates() -> Verdict:
 
     The weight that is shown holds most of the rates, and among several the one nearest to them.
     """
-    by, gap = _load(WEIGHTS)
-    if gap:
-        return gap
+    by = _load(WEIGHTS)
     parts_of = {w: [_rate(by[a, w], a) for a in FACTORS] for w in WEIGHTS}
     best = min(parts_of.values(), key=_miss)
-    return combine(best, [r.id for r in by.values()])
+    return judge(best, by)
 
 
 def _miss(parts: Sequence[Part]) -> tuple[int, float]:
@@ -94,20 +74,18 @@ def _miss(parts: Sequence[Part]) -> tuple[int, float]:
     return sum(p.status != REPRODUCED for p in parts), sum(distances)
 
 
-def _rate(record: Any, inflation: int) -> Part:
-    good, runs = int(_fits(record).sum()), len(_fits(record))
+def _rate(found: Runs, inflation: int) -> Part:
+    good, runs = int(_fits(found).sum()), len(_fits(found))
     low, high = wilson(good, runs)
     status = REPRODUCED if low <= PUBLISHED[inflation] <= high else NOT
-    what = f"success rate at λ = {record.config.classification:g}, α = {inflation}"
+    what = f"success rate at λ = {found.config.classification:g}, α = {inflation}"
     rates = good / runs, PUBLISHED[inflation]
     return Part(what, rates, (low, high), status, (runs, 0), is_rate=True)
 
 
 def simpler_flows() -> Verdict:
     """K7d: a larger alpha separates the classes with less complex flows."""
-    by, gap = _load((LOUDEST,))
-    if gap:
-        return gap
+    by = _load((LOUDEST,))
     parts = [
         compare(
             f"complexity, α = {b} below α = {a}",
@@ -116,4 +94,4 @@ def simpler_flows() -> Verdict:
         )
         for a, b in pairwise(FACTORS)
     ]
-    return combine(parts, [r.id for r in by.values()])
+    return judge(parts, by)

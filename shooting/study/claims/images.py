@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-from shooting.study import records
-from shooting.study.claims.rule import NOT, PARTLY, REPRODUCED, Part, Verdict, combine, not_run
+from shooting.study.claims.loading import Runs, judge, load
+from shooting.study.claims.rule import NOT, PARTLY, REPRODUCED, Part, Verdict
 from shooting.study.data.trivial_predictors import PUBLISHED
-from shooting.study.experiments.base import Experiment
 from shooting.study.experiments.bouncing_balls import BOUNCING_BALLS, BallsConfig
 from shooting.study.experiments.models import MODELS
 from shooting.study.experiments.rotating_mnist import COMPARED, ROTATING_MNIST, RotatingConfig
@@ -22,14 +20,12 @@ RESOLVED = STRUCTURED / 10  # and one below which it counts as none
 AS_PUBLISHED = 1.1  # an error counts as the published one up to a tenth above or below it
 
 
-def _load(
-    experiment: Experiment, config: type[RotatingConfig] | type[BallsConfig]
-) -> tuple[dict[str, Any], Verdict | None]:
-    """The records of the compared models, and what to say while some are missing."""
-    found = {m: records.load(experiment, config(model=m)) for m in COMPARED}
-    missing = sum(r is None for r in found.values())
-    command = f"make runs EXPERIMENT={experiment.name}"
-    return found, not_run(missing, command) if missing else None
+def _threes() -> dict[str, Runs]:
+    return load(ROTATING_MNIST, {m: RotatingConfig(model=m) for m in COMPARED})
+
+
+def _balls() -> dict[str, Runs]:
+    return load(BOUNCING_BALLS, {m: BallsConfig(model=m) for m in COMPARED})
 
 
 def at_most(what: str, value: float, other: float, allowance: float) -> Part:
@@ -61,40 +57,34 @@ def as_published(what: str, value: float, published: float) -> Part:
 
 def error_below_literature() -> Verdict:
     """K8a: each model's error at the left-out angle is well below the best earlier one."""
-    by, gap = _load(ROTATING_MNIST, RotatingConfig)
-    if gap:
-        return gap
+    by = _threes()
     parts = [
         at_most(
             f"mean squared error, {m}, {LOWER:g} times the best before", _mse(r), EARLIER, LOWER
         )
         for m, r in by.items()
     ]
-    return combine(parts, [r.id for r in by.values()])
+    return judge(parts, by)
 
 
 def comparable_performance() -> Verdict:
     """K8b: the three models perform alike: each is within a quarter of the best."""
-    by, gap = _load(ROTATING_MNIST, RotatingConfig)
-    if gap:
-        return gap
+    by = _threes()
     best = min(map(_mse, by.values()), key=lambda e: math.inf if math.isnan(e) else e)
     parts = [
         at_most(f"mean squared error, {m}, {ALIKE:g} times the best model's", _mse(r), best, ALIKE)
         for m, r in by.items()
     ]
-    return combine(parts, [r.id for r in by.values()])
+    return judge(parts, by)
 
 
-def _mse(record: Any) -> float:
-    return float(record.metrics["mse"][0])
+def _mse(run: Runs) -> float:
+    return float(run.metrics["mse"][0])
 
 
 def latent_paths_more_structured() -> Verdict:
     """K9: the dynamic model's latent paths are more structured, here: more circular."""
-    by, gap = _load(ROTATING_MNIST, RotatingConfig)
-    if gap:
-        return gap
+    by = _threes()
     own = float(by[DYNAMIC].metrics["circularity"][0])
     parts = []
     for m, r in by.items():
@@ -104,35 +94,31 @@ def latent_paths_more_structured() -> Verdict:
             status = REPRODUCED if gain > STRUCTURED else PARTLY if gain > RESOLVED else NOT
             what = f"circularity, {m} below dynamic"
             parts.append(Part(what, (other, own), (gain,) * 2, status, (1, 1)))
-    return combine(parts, [r.id for r in by.values()])
+    return judge(parts, by)
 
 
 def balls_as_published() -> Verdict:
     """K10a: each model's error over ten predicted frames is the published one, to a tenth."""
-    by, gap = _load(BOUNCING_BALLS, BallsConfig)
-    if gap:
-        return gap
+    by = _balls()
     parts = [
         as_published(f"mean squared error, {m}", _mse(r), PUBLISHED[MODELS[m]].mean)
         for m, r in by.items()
     ]
-    return combine(parts, [r.id for r in by.values()])
+    return judge(parts, by)
 
 
 def balls_dynamic_lowest() -> Verdict:
     """K10b: of the three models the dynamic one has the least error."""
-    by, gap = _load(BOUNCING_BALLS, BallsConfig)
-    if gap:
-        return gap
+    by = _balls()
     parts = [
         _lower(f"mean squared error, dynamic below {m}", by[DYNAMIC], r)
         for m, r in by.items()
         if m != DYNAMIC
     ]
-    return combine(parts, [r.id for r in by.values()])
+    return judge(parts, by)
 
 
-def _lower(what: str, own: Any, other: Any) -> Part:
+def _lower(what: str, own: Runs, other: Runs) -> Part:
     """One run against one run, by sign: a published lead of 3 % leaves no room for an allowance."""
     gain = _mse(other) - _mse(own)
     status = REPRODUCED if gain > 0 else NOT
@@ -141,9 +127,7 @@ def _lower(what: str, own: Any, other: Any) -> Part:
 
 def balls_beat_earlier() -> Verdict:
     """K10c: the dynamic model errs less than DDPAE and DTSBN-S, and more than ODE2VAE."""
-    by, gap = _load(BOUNCING_BALLS, BallsConfig)
-    if gap:
-        return gap
+    by = _balls()
     own = _mse(by[DYNAMIC])
     parts = [
         at_most(f"mean squared error, dynamic against {name}", own, PUBLISHED[name].mean, 1.0)
@@ -152,4 +136,4 @@ def balls_beat_earlier() -> Verdict:
     parts.append(
         at_most("mean squared error, ODE2VAE against dynamic", PUBLISHED["ODE2VAE"].mean, own, 1.0)
     )
-    return combine(parts, [r.id for r in by.values()])
+    return judge(parts, by)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import yaml
 
-from shooting.study.claims.rule import Verdict
+from shooting.study.claims.rule import NOT_RUN, Verdict
 from shooting.study.paths import book_file
+from shooting.study.records import NotRunError
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,13 @@ class Claim:
         if not self.test:
             if not self.reason:
                 raise ValueError(f"expected a test or a reason in claim {self.id}, got neither")
-            return Verdict("not run", self.reason)
+            return Verdict(NOT_RUN, self.reason)
         module, _, function = self.test.partition(":")
         place = importlib.import_module(f"shooting.study.claims.{module}")
-        found: Verdict = getattr(place, function)()
+        try:
+            found: Verdict = getattr(place, function)()
+        except NotRunError as missing:
+            return Verdict(NOT_RUN, str(missing))
         return found
 
 

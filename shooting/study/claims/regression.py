@@ -3,56 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
-from shooting.study import records
-from shooting.study.claims.rule import Part, Verdict, combine, compare, median, not_run, threshold
+from shooting.study.claims import loading
+from shooting.study.claims.loading import Key, Runs, judge
+from shooting.study.claims.rule import Part, Verdict, compare, median, threshold
 from shooting.study.experiments.models import MODELS
 from shooting.study.experiments.regression import MORE_SEEDS, REGRESSION, RegressionConfig
 
 FACTORS = (16, 32, 64, 128)  # those of Figs. 2 and 6
-COMMAND = "make runs EXPERIMENT=regression"
 # A fit is good when it leaves a tenth of what the best constant (quadratic-like) or the best
 # straight line (cubic) leaves: 0.0399 and 0.260 on [-1.5, 1.5].
 GOOD = {"quadratic-like": 0.0399 / 10, "cubic": 0.260 / 10}
 
 
-@dataclass(frozen=True)
-class Runs:
-    """All recorded runs of a setting: seeds 0-9, and 10-49 where they are recorded.
-
-    Attributes:
-        config: The setting.
-        metrics: By name, one number per run; NaN where it failed.
-        ids: Of the records.
-    """
-
-    config: RegressionConfig
-    metrics: dict[str, list[float]]
-    ids: tuple[str, ...]
-
-
 def runs_of(config: RegressionConfig) -> Runs | None:
-    """Gather the runs of a setting; None unless seeds 0-9 are recorded."""
-    found = [records.load(REGRESSION, c) for c in (config, replace(config, seeds=MORE_SEEDS))]
-    known = [r for r in found if r is not None]
-    if found[0] is None:
-        return None
-    return Runs(config, records.pooled(known), tuple(r.id for r in known))
+    """The runs of a setting, seeds 10-49 included where they are recorded (see `loading`)."""
+    return loading.runs_of(REGRESSION, config, more=MORE_SEEDS)
 
 
-def _load(configs: Mapping[Any, RegressionConfig]) -> tuple[dict[Any, Any], Verdict | None]:
-    """The runs of each setting under its key, and what to say while some are missing."""
-    found = {key: runs_of(c) for key, c in configs.items()}
-    missing = sum(r is None for r in found.values())
-    return found, not_run(missing, COMMAND) if missing else None
-
-
-def _judge(parts: Sequence[Part], by: Mapping[Any, Runs], note: str = "") -> Verdict:
-    """The verdict on comparisons of these runs."""
-    return combine(parts, [i for r in by.values() for i in r.ids], note)
+def _load(configs: Mapping[Key, RegressionConfig]) -> dict[Key, Runs]:
+    return loading.load(REGRESSION, configs, more=MORE_SEEDS)
 
 
 def _rivals(
@@ -64,9 +35,7 @@ def _rivals(
         for a in FACTORS
         for m in (*champions, *others)
     }
-    by, gap = _load(configs)
-    if gap:
-        return gap
+    by = _load(configs)
     parts = [
         compare(
             f"{metric}, α = {a}: {MODELS[champion]} below {MODELS[m]}",
@@ -78,7 +47,7 @@ def _rivals(
         for a in FACTORS
         for m in others
     ]
-    return _judge(parts, by)
+    return judge(parts, by)
 
 
 DIRECT = ("static_direct", "dynamic_direct")
@@ -97,7 +66,7 @@ def quadratic_lowest_complexity() -> Verdict:
 
 def static_particles_fail() -> Verdict:
     """K2: the static particle model cannot fit the quadratic-like function."""
-    by, gap = _load(
+    by = _load(
         {
             f"α = {a}": RegressionConfig(
                 function="quadratic-like", model="static_particles", inflation=a
@@ -105,14 +74,12 @@ def static_particles_fail() -> Verdict:
             for a in FACTORS
         }
     )
-    if gap:
-        return gap
     bound = GOOD["quadratic-like"]
     parts = [
         threshold(f"MSE above {bound:.2g}, {name}", r.metrics["mse"], bound, below=False)
         for name, r in by.items()
     ]
-    return _judge(parts, by, _fitted(by, bound))
+    return judge(parts, by, _fitted(by, bound))
 
 
 def _fitted(by: Mapping[str, Runs], bound: float) -> str:
@@ -135,24 +102,21 @@ def cubic_particles_best_and_simplest() -> Verdict:
     return _rivals("cubic", ["loss", "complexity"], champions, DIRECT)
 
 
-def _fit_by_particles(function: str) -> tuple[dict[int, Any], Verdict | None]:
+def _fit_by_particles(function: str) -> dict[int, Runs]:
     return _load({k: RegressionConfig(function=function, particles=k) for k in (2, 5, 15, 25)})
 
 
 def two_particles_fit_cubic() -> Verdict:
     """K4a: two particles already fit the cubic."""
-    by, gap = _fit_by_particles("cubic")
+    by = _fit_by_particles("cubic")
     bound = GOOD["cubic"]
-    return gap or combine(
-        [threshold(f"MSE below {bound:.2g}, K = 2", by[2].metrics["mse"], bound)], by[2].ids
-    )
+    part = threshold(f"MSE below {bound:.2g}, K = 2", by[2].metrics["mse"], bound)
+    return judge([part], {2: by[2]})
 
 
 def quadratic_needs_fifteen() -> Verdict:
     """K4b: the quadratic-like function needs 15 to 25 particles; 2 and 5 do not suffice."""
-    by, gap = _fit_by_particles("quadratic-like")
-    if gap:
-        return gap
+    by = _fit_by_particles("quadratic-like")
     bound = GOOD["quadratic-like"]
     parts: list[Part] = []
     for k, r in by.items():
@@ -161,14 +125,12 @@ def quadratic_needs_fifteen() -> Verdict:
             threshold(f"MSE {side} {bound:.2g}, K = {k}", r.metrics["mse"], bound, below=k >= 15)
         )
     note = _fitted({f"K = {k}": r for k, r in by.items()}, bound)
-    return _judge(parts, by, note)
+    return judge(parts, by, note)
 
 
 def cubic_loss_falls_with_particles() -> Verdict:
     """K18: the cubic's test loss falls with the number of particles."""
-    by, gap = _fit_by_particles("cubic")
-    if gap:
-        return gap
+    by = _fit_by_particles("cubic")
     pairs = [(2, 5), (5, 15), (15, 25)]
     parts = [
         compare(f"loss, K = {b} below K = {a}", by[b].metrics["loss"], by[a].metrics["loss"])
@@ -176,15 +138,13 @@ def cubic_loss_falls_with_particles() -> Verdict:
     ]
     medians = ", ".join(f"{median(r.metrics['mse']):.2g}" for r in by.values())
     note = f"the loss includes R; median MSE alone {medians}"
-    return _judge(parts, by, note)
+    return judge(parts, by, note)
 
 
 def loss_falls_with_inflation() -> Verdict:
     """K27: the larger alpha, the lower the loss that training the dynamic model finds."""
     configs = {(f, a): RegressionConfig(function=f, inflation=a) for f in GOOD for a in FACTORS}
-    by, gap = _load(configs)
-    if gap:
-        return gap
+    by = _load(configs)
     parts = [
         compare(
             f"loss, {f}: α = {b} below α = {a}", by[f, b].metrics["loss"], by[f, a].metrics["loss"]
@@ -192,14 +152,12 @@ def loss_falls_with_inflation() -> Verdict:
         for f in GOOD
         for a, b in pairwise(FACTORS)
     ]
-    return _judge(parts, by)
+    return judge(parts, by)
 
 
 def particles_trade_complexity() -> Verdict:
     """K17: more particles reconstruct better at higher complexity (quadratic-like function)."""
-    by, gap = _fit_by_particles("quadratic-like")
-    if gap:
-        return gap
+    by = _fit_by_particles("quadratic-like")
     parts = [
         compare("MSE, K = 25 below K = 2", by[25].metrics["mse"], by[2].metrics["mse"]),
         compare(
@@ -208,19 +166,17 @@ def particles_trade_complexity() -> Verdict:
             by[25].metrics["complexity"],
         ),
     ]
-    return _judge(parts, by)
+    return judge(parts, by)
 
 
-def _controls() -> tuple[dict[tuple[str, int], Any], Verdict | None]:
+def _controls() -> dict[tuple[str, int], Runs]:
     pairs = [(f, a) for f in GOOD for a in (16, 64)]
     return _load({(f, a): RegressionConfig(function=f, inflation=a) for f, a in pairs})
 
 
 def weights_change_strongly() -> Verdict:
     """K12a: theta2(t) and b2(t) of the dynamic particle model show strong changes over depth."""
-    by, gap = _controls()
-    if gap:
-        return gap
+    by = _controls()
     parts = [
         threshold(
             f"{label} varies by over 10 %, {f}, α = {a}",
@@ -231,14 +187,12 @@ def weights_change_strongly() -> Verdict:
         for (f, a), r in by.items()
         for name, label in (("theta2", "θ₂"), ("b2", "b₂"))
     ]
-    return _judge(parts, by)
+    return judge(parts, by)
 
 
 def theta3_changes_moderately() -> Verdict:
     """K12b: theta3(t), penalised more, changes more moderately than theta2(t) and b2(t)."""
-    by, gap = _controls()
-    if gap:
-        return gap
+    by = _controls()
     parts = [
         compare(
             f"change of θ₃ below {label}'s, {f}, α = {a}",
@@ -248,4 +202,4 @@ def theta3_changes_moderately() -> Verdict:
         for (f, a), r in by.items()
         for name, label in (("theta2", "θ₂"), ("b2", "b₂"))
     ]
-    return _judge(parts, by)
+    return judge(parts, by)

@@ -152,13 +152,3 @@ def threshold(what: str, values: Sequence[float], bound: float, *, below: bool =
         against = np.where(np.isnan(values), -np.inf, values)
         part = compare(what, constant, [float(v) for v in against])
     return replace(part, runs=(len(values), 0) if below else (0, len(values)))
-
-
-def not_run(missing: int, command: str) -> Verdict:
-    """Verdict while records are missing.
-
-    Args:
-        missing: How many.
-        command: What computes them.
-    """
-    return Verdict(NOT_RUN, f"{missing} records missing; {command}")

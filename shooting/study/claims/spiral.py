@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from shooting.study import records
-from shooting.study.claims.rule import Verdict, combine, compare, not_run, threshold
+from shooting.study.claims.loading import Runs, judge, load
+from shooting.study.claims.rule import Verdict, compare, threshold
 from shooting.study.experiments.models import MODELS
 from shooting.study.experiments.spiral import SPIRAL, SpiralConfig
 
 FACTORS = (16, 32, 64, 128)
-COMMAND = "make runs EXPERIMENT=spiral"
 SIMILAR = 1.1  # a loss is similar if it is at most a tenth higher
 STILL = 0.704  # mean square of the spiral's entries: what a prediction that stays at 0 leaves
 STATIC = ("static_direct", "static_particles")
@@ -23,43 +21,34 @@ def _config(protocol: str, model: str, inflation: int) -> SpiralConfig:
     return make(model=model, inflation=inflation)
 
 
-def _load(
-    protocol: str, models: Sequence[str]
-) -> tuple[dict[tuple[str, int], Any], Verdict | None]:
-    keys = [(m, a) for a in FACTORS for m in models]
-    found = {key: records.load(SPIRAL, _config(protocol, *key)) for key in keys}
-    missing = sum(r is None for r in found.values())
-    return found, not_run(missing, COMMAND) if missing else None
+def _load(protocol: str, models: Sequence[str]) -> dict[tuple[str, int], Runs]:
+    return load(SPIRAL, {(m, a): _config(protocol, m, a) for a in FACTORS for m in models})
 
 
 def _champion(protocol: str, metric: str, rivals: Sequence[str], slack: float = 1.0) -> Verdict:
     """Dynamic with particles lower than `slack` times each rival, at each inflation factor."""
-    by, gap = _load(protocol, ("dynamic_particles", *rivals))
-    if gap:
-        return gap
+    by = _load(protocol, ("dynamic_particles", *rivals))
     parts = [
         compare(
             f"{metric}, α = {a}: dynamic with particles below {slack:g} × {MODELS[m]}",
             by["dynamic_particles", a].metrics[metric],
-            slack * by[m, a].metrics[metric],
+            [slack * x for x in by[m, a].metrics[metric]],
         )
         for a in FACTORS
         for m in rivals
     ]
-    return combine(parts, [r.id for r in by.values()])
+    return judge(parts, by)
 
 
 def _predicts(protocol: str) -> Verdict:
     """The pasted prediction leaves less than a tenth of what standing still at 0 leaves."""
-    by, gap = _load(protocol, ("dynamic_particles",))
-    if gap:
-        return gap
+    by = _load(protocol, ("dynamic_particles",))
     bound = STILL / 10
     parts = [
         threshold(f"MSE below {bound:.2g}, α = {a}", r.metrics["long_mse"], bound)
         for (_, a), r in by.items()
     ]
-    return combine(parts, [r.id for r in by.values()])
+    return judge(parts, by)
 
 
 def short_loss_paper() -> Verdict:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from shooting.errors import require_choice, require_count
 from shooting.randomness import generator
 from shooting.study.paths import state_folder
 from shooting.study.storage import CorruptFileError, atomic_write
@@ -244,18 +245,10 @@ def cache_path(split: str, count: int, side: int) -> Path:
 
 
 def _check(split: str, count: int | None, side: int) -> int:
-    if split not in SPLITS or side not in SIDES:
-        raise ValueError(
-            f"expected a split among {tuple(SPLITS)} and a side among {SIDES}, got {split!r} and "
-            f"{side}; try sequences('test')"
-        )
-    if count is None:
-        return SPLITS[split]
-    if not 1 <= count <= SPLITS[split]:
-        raise ValueError(
-            f"expected 1 to {SPLITS[split]} sequences of {split}, got {count}; try None for all"
-        )
-    return count
+    require_choice(split, SPLITS, "a split")
+    require_choice(side, SIDES, "a side")
+    most = SPLITS[split]
+    return most if count is None else require_count(count, "the count", most=most)
 
 
 def _read(path: Path, shape: tuple[int, ...]) -> np.ndarray:

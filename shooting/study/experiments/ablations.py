@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shooting.adjoint import fuse
-from shooting.fields import UpDown
+from shooting import UpDown
+from shooting.adjoint import dense, fuse
+from shooting.errors import require_choice
 from shooting.fit import Checkpoint
 from shooting.flow import Solver, Times
-from shooting.parametrizations import DynamicDirect, Parametrization
+from shooting.parametrizations import Controlled, DynamicDirect
 from shooting.solvers import TABLEAUS, make_grid
 from shooting.study.data.functions import FUNCTIONS
 from shooting.study.experiments import regression
@@ -44,10 +45,7 @@ class AblationConfig(RegressionConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.lookup not in ("chained", "released"):
-            raise ValueError(
-                f"expected a lookup 'chained' or 'released', got {self.lookup!r}; try 'chained'"
-            )
+        require_choice(self.lookup, ("chained", "released"), "a lookup")
 
 
 BASE = "as published"
@@ -99,9 +97,10 @@ class ReleasedDirect(DynamicDirect):
     def _flow(self, z: Tensor, times: Times) -> Tensor:
         grid = make_grid(times, step=self.solver.step, blocks=self.blocks)
         blocks, call = self.stage_blocks(times), count()
-        fused = fuse(self.field, self.theta_blocks())
+        field = dense(self.field)
+        fused = fuse(field, self.theta_blocks())
         return carry_along(
-            self.field, z, grid, self.solver, lambda t: fused[..., blocks[next(call)], :, :]
+            field, z, grid, self.solver, lambda t: fused[..., blocks[next(call)], :, :]
         )
 
     def route(self) -> str:
@@ -109,7 +108,7 @@ class ReleasedDirect(DynamicDirect):
         return "autograd"
 
 
-def make_model(config: AblationConfig) -> Parametrization:
+def make_model(config: AblationConfig) -> Controlled:
     """The model of a config, untrained."""
     if config.lookup == "chained" or config.model != "dynamic_direct":
         return regression.make_model(config)
@@ -138,14 +137,14 @@ def train(config: AblationConfig, checkpoint: Checkpoint | None = None) -> Outco
     return replace(outcome, metrics={**outcome.metrics, "complexity_with_lift": lifted})
 
 
-def complexity_with_lift(model: Parametrization, times: Times) -> Tensor:
+def complexity_with_lift(model: Controlled, times: Times) -> Tensor:
     """The complexity with the lift's matrix Theta12 as one more matrix at every depth, per run.
 
     The published measure leaves the lift out, although a large lift lets theta be small.
     """
     weight = {**dict(model.named_buffers()), **model.unpack()}["lift_weight"]
     theta = model.theta(times)
-    terms = [theta[t.name] for t in model.field.terms if t.of]
+    terms = [m for k, m in theta.items() if not model.field.is_bias(k)]
     square = torch.stack([(m**2).sum((-1, -2)) for m in terms]).sum(0)
     square = square + (weight**2).sum((-1, -2)).unsqueeze(-1)
     t = torch.as_tensor(times, dtype=torch.float64).to(square)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from shooting.errors import require_choice
 from shooting.fit import Checkpoint, FitConfig, FitResult, Task, fit
 from shooting.parametrizations import Parametrization
 
@@ -62,8 +63,7 @@ def check_profile(profile: str) -> str:
     Raises:
         ValueError: If the profile is not one of `PROFILES`.
     """
-    if profile not in PROFILES:
-        raise ValueError(f"expected a profile among {PROFILES}, got {profile!r}; try 'quick'")
+    require_choice(profile, PROFILES, "a profile")
     return profile
 
 

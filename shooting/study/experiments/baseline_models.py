@@ -13,11 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shooting.adjoint import columns, fuse
-from shooting.fields import Control, Field, Term
+from shooting.activations import activation
+from shooting.adjoint import dense, fuse, stacked
+from shooting.fields import Control, Field
 from shooting.flow import Solver, Times
 from shooting.parametrizations import DynamicDirect, Parametrization, uniform
 from shooting.solvers import TABLEAUS, Grid, State, make_grid, runge_kutta
+from shooting.spaces import StateSpace
 
 
 class NeuralODE(Parametrization):
@@ -43,8 +45,8 @@ class NeuralODE(Parametrization):
         solver: Solver | None = None,
     ) -> None:
         slots = {"x": dim, "zeros": augment} if augment else {"x": dim}
-        # only slots and activation of this field are used; a Field wants at least one term
-        super().__init__(Field(slots, [Term("b3", "x")]), seeds=seeds, lift="zero", solver=solver)
+        super().__init__(StateSpace(slots), seeds=seeds, lift="zero", solver=solver)
+        self.sigma = activation("relu")
         ends = (dim + augment, width, width, dim + augment)
         shapes = [(n, m) for m, n in zip(ends, ends[1:], strict=False)]
 
@@ -63,7 +65,7 @@ class NeuralODE(Parametrization):
         w = self.unpack()
         for k in (1, 2, 3):
             if k > 1:
-                z = self.field.sigma.value(z)
+                z = self.sigma.value(z)
             z = z @ w[f"W{k}"].transpose(-1, -2) + w[f"b{k}"].unsqueeze(-2)
         return z
 
@@ -115,13 +117,14 @@ class Galerkin(DynamicDirect):
     def _flow(self, z: Tensor, times: Times) -> Tensor:
         grid = make_grid(times, step=self.solver.step)
         start, length = grid.nodes[0], grid.nodes[-1] - grid.nodes[0]
-        fused = fuse(self.field, self.theta_blocks())
+        field = dense(self.field)
+        fused = fuse(field, self.theta_blocks())
 
         def matrix(t: float) -> Tensor:
             weights = legendre((t - start) / length, self.blocks).to(fused)
             return torch.einsum("m,...mij->...ij", weights, fused)
 
-        return carry_along(self.field, z, grid, self.solver, matrix)
+        return carry_along(field, z, grid, self.solver, matrix)
 
     def route(self) -> str:
         """Autograd records each operation."""
@@ -166,15 +169,9 @@ def carry_along(
     Returns:
         Data states ``(*runs, times, n, S)``.
     """
-    read = columns(field)
 
     def velocity(t: float, y: State) -> State:
-        parts, one = field.split(y[0]), torch.ones_like(y[0][..., :1])
-        phi = [
-            one if of is None else field.sigma.value(parts[of]) if active else parts[of]
-            for of, active in read
-        ]
-        return (torch.cat(phi, dim=-1) @ matrix(t).transpose(-1, -2),)
+        return (stacked(field, y[0]) @ matrix(t).transpose(-1, -2),)
 
     states = runge_kutta(velocity, (z,), grid, TABLEAUS[solver.method])
     return torch.stack([s[0] for s in states], dim=-3)

@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shooting.fields import UpDown
+from shooting import UpDown
+from shooting.errors import require_choice
 from shooting.fit import Checkpoint, FitConfig
 from shooting.flow import Solver
 from shooting.optim import Plateau
-from shooting.parametrizations import Parametrization, complexity
+from shooting.parametrizations import Controlled, Parametrization, complexity
 from shooting.study.data.functions import FUNCTIONS, grid_points
 from shooting.study.experiments.base import (
     Experiment,
@@ -82,10 +83,7 @@ class BaselineConfig:
     train_points: int = 500
 
     def __post_init__(self) -> None:
-        if self.model not in BASELINES:
-            raise ValueError(
-                f"expected a model among {tuple(BASELINES)}, got {self.model!r}; try 'node'"
-            )
+        require_choice(self.model, BASELINES, "a model")
         self.regression()  # checks what both have in common
 
     def regression(self) -> RegressionConfig:
@@ -164,6 +162,7 @@ def complexity_of(model: Parametrization) -> Tensor:
     if isinstance(model, NeuralODE):
         squares = [(w**2).sum((-1, -2)) for k, w in model.unpack().items() if k.startswith("W")]
         return torch.stack(squares).sum(0).log2()
+    assert isinstance(model, Controlled)
     return complexity(model, DEPTHS)["squared"]
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from shooting.fields import UpDown
+from shooting import UpDown
+from shooting.errors import require_choice
 from shooting.fit import Checkpoint, FitConfig, count_parameters, fit
 from shooting.flow import Solver
 from shooting.optim import Cosine
@@ -20,7 +21,7 @@ from shooting.randomness import generator
 from shooting.study.data.bouncing_balls import FRAMES, SPLITS, sequences, to_bytes
 from shooting.study.experiments.autoencoder import Autoencoder
 from shooting.study.experiments.base import Experiment, Outcome, check_profile
-from shooting.study.experiments.models import build_model
+from shooting.study.experiments.models import build_model, check_model
 
 TIMES = tuple(k / 10 for k in range(FRAMES))
 SEEN = 3  # frames that the encoder is given
@@ -74,14 +75,8 @@ class BallsConfig:
     step: float = 0.1
 
     def __post_init__(self) -> None:
-        for value, allowed, what in (
-            (self.protocol, PROTOCOLS, "protocol"),
-            (self.model, COMPARED, "model"),
-        ):
-            if value not in allowed:
-                raise ValueError(
-                    f"expected a {what} among {allowed}, got {value!r}; try {allowed[0]!r}"
-                )
+        require_choice(self.protocol, PROTOCOLS, "a protocol")
+        check_model(self, COMPARED)
         if len(self.seeds) != 1:
             raise ValueError(
                 f"expected one seed, got {self.seeds}; make a config for each, e.g. seeds=(0,)"
@@ -91,8 +86,6 @@ class BallsConfig:
                 f"expected a batch of 2 to {self.sequences} and 1 to {FRAMES} frames, got "
                 f"{self.batch} and {self.frames}; try 25 and 20"
             )
-        if self.model == "static_direct":
-            object.__setattr__(self, "particles", 0)
 
     @classmethod
     def released(cls, **changes: Any) -> BallsConfig:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from shooting.fields import UpDown
+from shooting import UpDown
+from shooting.errors import require_choice, require_count
 from shooting.fit import Checkpoint, FitConfig, fit
 from shooting.flow import Solver
 from shooting.optim import Cosine
@@ -80,18 +81,9 @@ class CirclesConfig:
     classifier_decay: float = 1e-4
 
     def __post_init__(self) -> None:
-        for value, allowed, what in (
-            (self.protocol, PROTOCOLS, "protocol"),
-            (self.lift, LIFTS, "lift"),
-        ):
-            if value not in allowed:
-                raise ValueError(
-                    f"expected a {what} among {allowed}, got {value!r}; try {allowed[0]!r}"
-                )
-        if not 2 <= self.batch <= sum(COUNTS):
-            raise ValueError(
-                f"expected a batch of 2 to {sum(COUNTS)} points, got {self.batch}; try 128"
-            )
+        require_choice(self.protocol, PROTOCOLS, "a protocol")
+        require_choice(self.lift, LIFTS, "a lift")
+        require_count(self.batch, "the batch", least=2, most=sum(COUNTS))
         if min(self.classification, self.penalty) < 0:
             raise ValueError(
                 f"expected weights of at least 0, got {self.classification} for the classification "

@@ -1,15 +1,17 @@
-"""The four models by name, built alike for every experiment."""
+"""The four models by name, checked and built alike for every experiment."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
+from shooting.errors import require_choice
 from shooting.fields import Field
 from shooting.flow import Solver
 from shooting.parametrizations import (
+    Controlled,
     DynamicDirect,
     DynamicParticles,
-    Parametrization,
     ParticleInit,
     StaticDirect,
     StaticParticles,
@@ -23,6 +25,23 @@ MODELS: dict[str, str] = {
 }
 
 
+def check_model(config: Any, allowed: Iterable[str] = MODELS) -> None:
+    """Check the model of a frozen config, and set K to 0 where it has no particles.
+
+    Else one run would have many identities.
+
+    Args:
+        config: Settings with ``model`` and ``particles``, being made.
+        allowed: The models that the experiment knows.
+
+    Raises:
+        ValueError: If the model is unknown.
+    """
+    require_choice(config.model, allowed, "a model")
+    if config.model.endswith("direct"):
+        object.__setattr__(config, "particles", 0)
+
+
 def build_model(
     name: str,
     field: Field,
@@ -33,7 +52,7 @@ def build_model(
     seeds: Sequence[int],
     lift: str,
     solver: Solver,
-) -> Parametrization:
+) -> Controlled:
     """One of the four models for a field.
 
     Args:

@@ -7,11 +7,19 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from shooting.fields import UpDown
+from shooting import UpDown
+from shooting.errors import require_choice, require_count
 from shooting.fit import Checkpoint, FitConfig
 from shooting.flow import Solver
 from shooting.optim import Plateau
-from shooting.parametrizations import Parametrization, ParticleInit, complexity, normal, uniform
+from shooting.parametrizations import (
+    Controlled,
+    Parametrization,
+    ParticleInit,
+    complexity,
+    normal,
+    uniform,
+)
 from shooting.study.data.functions import FUNCTIONS, grid_points, permutations, samples
 from shooting.study.experiments.base import (
     Experiment,
@@ -20,11 +28,12 @@ from shooting.study.experiments.base import (
     check_profile,
     train_and_measure,
 )
-from shooting.study.experiments.models import MODELS, build_model
+from shooting.study.experiments.models import MODELS, build_model, check_model
 
 TIMES = (0.0, 1.0)
 DEPTHS = tuple(k / 10 for k in range(11))
 MORE_SEEDS = tuple(range(10, 50))
+POSITIONS = ("uniform", "data")  # of particles at t = 0
 SIMILARITY = 100.0  # weight of the squared error (Appendix E)
 
 
@@ -69,23 +78,11 @@ class RegressionConfig:
     train_points: int = 500
 
     def __post_init__(self) -> None:
-        for value, allowed, what in (
-            (self.function, tuple(FUNCTIONS), "function"),
-            (self.model, tuple(MODELS), "model"),
-            (self.momentum, ("mean", "sum"), "momentum scale"),
-            (self.positions, ("uniform", "data"), "particle positions"),
-        ):
-            if value not in allowed:
-                raise ValueError(
-                    f"expected a {what} among {allowed}, got {value!r}; try {allowed[0]!r}"
-                )
-        if not 1 <= self.batch <= self.train_points:
-            raise ValueError(
-                f"expected a batch of 1 to {self.train_points} training points, got {self.batch}; "
-                "shrink the batch, or raise train_points"
-            )
-        if self.model.endswith("direct"):
-            object.__setattr__(self, "particles", 0)
+        require_choice(self.function, FUNCTIONS, "a function")
+        require_choice(self.momentum, ("mean", "sum"), "a momentum scale")
+        require_choice(self.positions, POSITIONS, "particle positions")
+        check_model(self)
+        require_count(self.batch, "the batch", most=self.train_points)
 
 
 class RegressionTask:
@@ -109,19 +106,19 @@ class RegressionTask:
         miss: Tensor = model(x, TIMES)[:, -1] - self.target(x)
         return (miss**2).mean((-1, -2))
 
-    def loss(self, model: Parametrization, batch: Tensor) -> Tensor:
+    def loss(self, model: Controlled, batch: Tensor) -> Tensor:
         """100 MSE + R, and the lift's penalty where one is asked for; per run."""
         loss = SIMILARITY * self.error(model, batch) + model.penalty()
         if self.config.lift_penalty:
             loss = loss + 0.5 * self.config.lift_penalty * model.lift_square()
         return loss
 
-    def monitor(self, model: Parametrization) -> Tensor:
+    def monitor(self, model: Controlled) -> Tensor:
         """The loss on 1000 points that are never trained on."""
         return self.loss(model, self.watch)
 
 
-def make_model(config: RegressionConfig) -> Parametrization:
+def make_model(config: RegressionConfig) -> Controlled:
     """The model of a config, untrained."""
     init = ParticleInit(x=uniform(1.5), v=normal(0.5), p=normal(0.1))
     if config.positions == "data":
@@ -143,7 +140,7 @@ def train(
     config: RegressionConfig,
     checkpoint: Checkpoint | None = None,
     *,
-    model: Parametrization | None = None,
+    model: Controlled | None = None,
 ) -> Outcome:
     """Train one ensemble and measure it.
 
@@ -175,7 +172,7 @@ def train(
     )
 
 
-def measure(config: RegressionConfig, task: RegressionTask, model: Parametrization) -> Measured:
+def measure(config: RegressionConfig, task: RegressionTask, model: Controlled) -> Measured:
     """Test metrics per run on 1000 equispaced points, and what the figures draw."""
     error, penalty = task.error(model, grid_points(1000)), model.penalty()
     curves = complexity(model, DEPTHS)

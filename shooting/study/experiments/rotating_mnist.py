@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from shooting.fields import UpDown
+from shooting import UpDown
+from shooting.errors import require_choice
 from shooting.fit import Checkpoint, FitConfig, count_parameters, fit
 from shooting.flow import Solver
 from shooting.optim import Cosine
@@ -21,7 +22,7 @@ from shooting.study.data.deformed import deformed_sequences
 from shooting.study.data.rotating_mnist import ANGLES, SOURCES, split, to_bytes, trivial_errors
 from shooting.study.experiments.autoencoder import Autoencoder
 from shooting.study.experiments.base import BASELINE, Experiment, Outcome, check_profile
-from shooting.study.experiments.models import build_model
+from shooting.study.experiments.models import build_model, check_model
 from shooting.study.experiments.settings import later
 from shooting.study.experiments.variants import VARIANTS, TurningFlow
 
@@ -81,16 +82,10 @@ class RotatingConfig:
     copies: int = later(0)
 
     def __post_init__(self) -> None:
-        for value, allowed, what in (
-            (self.protocol, PROTOCOLS, "protocol"),
-            (self.variant, ("", *VARIANTS), "variant"),
-            (self.model, COMPARED, "model"),
-            (self.source, tuple(SOURCES), "source"),
-        ):
-            if value not in allowed:
-                raise ValueError(
-                    f"expected a {what} among {allowed}, got {value!r}; try {allowed[0]!r}"
-                )
+        require_choice(self.protocol, PROTOCOLS, "a protocol")
+        require_choice(self.variant, ("", *VARIANTS), "a variant")
+        require_choice(self.source, SOURCES, "a source")
+        check_model(self, COMPARED)
         if len(self.seeds) != 1:
             raise ValueError(
                 f"expected one seed, got {self.seeds}; make a config for each, e.g. seeds=(0,)"
@@ -108,8 +103,6 @@ class RotatingConfig:
                 f"expected one flow and no copies without a variant, got {self.flows} and "
                 f"{self.copies}; try RotatingConfig.narrow()"
             )
-        if self.model == "static_direct":
-            object.__setattr__(self, "particles", 0)
 
     @classmethod
     def released(cls, **changes: Any) -> RotatingConfig:

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from shooting.fields import UpDown
+from shooting import UpDown
+from shooting.errors import require_choice, require_count
 from shooting.fit import Checkpoint, FitConfig
 from shooting.flow import Solver
 from shooting.optim import Plateau
-from shooting.parametrizations import Parametrization, ParticleInit, complexity, normal, uniform
+from shooting.parametrizations import Controlled, ParticleInit, complexity, normal, uniform
 from shooting.study.data.spiral import (
     SAMPLES,
     SNIPPET,
@@ -29,8 +30,8 @@ from shooting.study.experiments.base import (
     check_profile,
     train_and_measure,
 )
-from shooting.study.experiments.models import MODELS, build_model
-from shooting.study.experiments.regression import variation
+from shooting.study.experiments.models import MODELS, build_model, check_model
+from shooting.study.experiments.regression import POSITIONS, variation
 
 TIMES = snippet_times()
 DEPTH = TIMES[-1]  # T, 0.201
@@ -86,20 +87,11 @@ class SpiralConfig:
     frozen_epochs: int = 50
 
     def __post_init__(self) -> None:
-        for value, allowed, what in (
-            (self.protocol, PROTOCOLS, "protocol"),
-            (self.model, tuple(MODELS), "model"),
-            (self.error, ERRORS, "error"),
-            (self.positions, ("uniform", "data"), "particle positions"),
-        ):
-            if value not in allowed:
-                raise ValueError(
-                    f"expected a {what} among {allowed}, got {value!r}; try {allowed[0]!r}"
-                )
-        if self.batch < 1:
-            raise ValueError(f"expected at least 1 snippet a batch, got {self.batch}; try 100")
-        if self.model.endswith("direct"):
-            object.__setattr__(self, "particles", 0)
+        require_choice(self.protocol, PROTOCOLS, "a protocol")
+        require_choice(self.error, ERRORS, "an error")
+        require_choice(self.positions, POSITIONS, "particle positions")
+        require_count(self.batch, "the batch")
+        check_model(self)
 
     @classmethod
     def paper(cls, **changes: Any) -> SpiralConfig:
@@ -148,21 +140,21 @@ class SpiralTask:
         """The epoch's single batch ``(runs, 5, batch, 2)``."""
         yield snippets(self.config.seeds, self.config.batch, "train", epoch)
 
-    def error(self, model: Parametrization, truth: Tensor) -> Tensor:
+    def error(self, model: Controlled, truth: Tensor) -> Tensor:
         """Error on snippets, each predicted from its first sample; per run."""
         return data_error(model(truth[:, 0], TIMES), truth, self.config.error)
 
-    def loss(self, model: Parametrization, batch: Tensor) -> Tensor:
+    def loss(self, model: Controlled, batch: Tensor) -> Tensor:
         """100 error + the weighted penalty, per run."""
         error = self.error(model, batch)
         return SIMILARITY * error + self.penalty_weight * model.penalty()
 
-    def monitor(self, model: Parametrization) -> Tensor:
+    def monitor(self, model: Controlled) -> Tensor:
         """The loss on 100 snippets that stay."""
         return self.loss(model, self.watch)
 
 
-def make_model(config: SpiralConfig) -> Parametrization:
+def make_model(config: SpiralConfig) -> Controlled:
     """The model of a config, untrained."""
     init = ParticleInit(
         x=uniform(1.5), v=normal(config.hidden_scale), p=normal(config.momentum_scale)
@@ -184,9 +176,7 @@ def make_model(config: SpiralConfig) -> Parametrization:
 
 
 @torch.no_grad()
-def pasted(
-    model: Parametrization, samples: int = SAMPLES, *, intervals: int = SNIPPET - 1
-) -> Tensor:
+def pasted(model: Controlled, samples: int = SAMPLES, *, intervals: int = SNIPPET - 1) -> Tensor:
     """The long trajectory from x(0), each short solution starting where the last one ends.
 
     Args:
@@ -234,7 +224,7 @@ def train(config: SpiralConfig, checkpoint: Checkpoint | None = None) -> Outcome
     )
 
 
-def measure(config: SpiralConfig, task: SpiralTask, model: Parametrization) -> Measured:
+def measure(config: SpiralConfig, task: SpiralTask, model: Controlled) -> Measured:
     """Errors on 1000 short snippets and on the whole spiral, and what the figure draws."""
     short = snippets(config.seeds, 1000, "test")
     fits = {"short": (model(short[:, 0], TIMES), short)}
@@ -255,7 +245,7 @@ def measure(config: SpiralConfig, task: SpiralTask, model: Parametrization) -> M
     return values, {"long": path[:KEPT]}
 
 
-def complexities(model: Parametrization) -> dict[str, Tensor]:
+def complexities(model: Controlled) -> dict[str, Tensor]:
     """Both readings of the complexity, over one snippet and over all pasted ones, per run.
 
     199 intervals are 49 pieces of four and one of three. Dynamic direct spreads its five blocks

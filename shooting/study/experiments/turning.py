@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from shooting.adjoint import dense
 from shooting.parametrizations import DynamicParticles
 from shooting.study.data.rotating_mnist import SIDE
 
@@ -164,7 +165,7 @@ def start_turning(flow: DynamicParticles, matrices: Tensor) -> None:
     parts, width = flow.unpack(), matrices.shape[-1]
     if flow.particles != width:
         raise ValueError(f"expected {width} particles, one a hidden unit, got {flow.particles}")
-    weight = next(t.weight for t in flow.field.terms if t.name == "theta3")
+    weight = next(t.metric for t in dense(flow.field).terms if t.name == "theta3")
     parts["x"].zero_()
     parts["v"].copy_(LEVEL + REACH * torch.eye(width))
     parts["p"].zero_()

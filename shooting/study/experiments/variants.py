@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from shooting.fields import UpDown
+from shooting import UpDown
 from shooting.flow import Solver, carry, shoot
 from shooting.parametrizations import DynamicParticles, ParticleInit, StaticParticles, normal
 from shooting.study.data.rotating_mnist import SIDE

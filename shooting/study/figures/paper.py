@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
+from shooting.errors import require_choice
 from shooting.study import records
 from shooting.study.experiments.models import MODELS
 from shooting.study.experiments.regression import REGRESSION, RegressionConfig
@@ -17,10 +18,6 @@ from shooting.study.figures import regression, spiral
 from shooting.study.records import Record
 
 FACTORS = (16, 32, 64, 128)  # the inflation factors that the paper's figures show
-
-
-class NotRunError(LookupError):
-    """Records that a figure needs are missing; the message says how to make them."""
 
 
 def fetch(name: str, configs: Sequence[object]) -> list[Record]:
@@ -36,21 +33,17 @@ def fetch(name: str, configs: Sequence[object]) -> list[Record]:
     Raises:
         NotRunError: If any is missing.
     """
-    found = [records.load(name, c) for c in configs]
-    missing = sum(r is None for r in found)
-    if missing:
-        raise NotRunError(f"not run yet: {missing} ensembles; make runs EXPERIMENT={name}")
-    return [r for r in found if r is not None]
+    found = {config: records.load(name, config) for config in configs}
+    return list(records.require_all(found, name).values())
 
 
 def _complete(name: str, rows: Sequence[Sequence[object]]) -> list[Record]:
     """The records of the rows (inflation factors) that are complete; at least two must be."""
-    found = [[records.load(name, c) for c in row] for row in rows]
-    whole = [row for row in found if all(row)]
-    if len(whole) < 2:
-        missing = sum(r is None for row in found for r in row)
-        raise NotRunError(f"not run yet: {missing} ensembles; make runs EXPERIMENT={name}")
-    return [r for row in whole for r in row if r is not None]
+    found = {(k, c): records.load(name, c) for k, row in enumerate(rows) for c in row}
+    gaps = {k for (k, _), record in found.items() if record is None}
+    if len(rows) - len(gaps) < 2:
+        return list(records.require_all(found, name).values())
+    return [r for (k, _), r in found.items() if r is not None and k not in gaps]
 
 
 def _models(function: str) -> list[Record]:
@@ -115,8 +108,7 @@ def figure(name: str) -> tuple[Figure, list[Record]]:
         ValueError: If the name is unknown.
         NotRunError: If records are missing.
     """
-    if name not in FIGURES:
-        raise ValueError(f"expected a figure among {sorted(FIGURES)}, got {name!r}; try 'fig2'")
+    require_choice(name, FIGURES, "a figure")
     gather, draw = FIGURES[name]
     found = gather()
     return draw(found), found

@@ -8,6 +8,7 @@ else in the state folder.
 
 from shooting.study.records.store import (
     STATES,
+    NotRunError,
     Record,
     compute,
     gather,
@@ -16,12 +17,14 @@ from shooting.study.records.store import (
     pooled,
     read,
     recompute,
+    require_all,
     stale,
     state_of,
 )
 
 __all__ = [
     "STATES",
+    "NotRunError",
     "Record",
     "compute",
     "gather",
@@ -30,6 +33,7 @@ __all__ = [
     "pooled",
     "read",
     "recompute",
+    "require_all",
     "stale",
     "state_of",
 ]

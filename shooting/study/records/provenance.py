@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 import shooting
+from shooting.environment import processor_lines
 from shooting.study.paths import PACKAGE
 
 COMPILED = ("*.c", "*.h")
@@ -96,10 +97,8 @@ def commit() -> tuple[str | None, bool | None]:
 @functools.cache
 def processor() -> str:
     """Name of the processor, and on Linux its numbers, as one name may hide many generations."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    # the first processor's, should there be several kinds
-    known = {k.strip(): v.strip() for k, _, v in (line.partition(":") for line in lines[::-1])}
+    parts = (line.partition(":") for line in reversed(processor_lines()))
+    known = {k.strip(): v.strip() for k, _, v in parts}  # of the first, should there be more kinds
     name = known.get("model name") or platform.processor() or platform.machine()
     numbers = [f"{k.rpartition(' ')[2]} {known[k]}" for k in ("cpu family", "model") if k in known]
     return f"{name} ({', '.join(numbers)})" if numbers else name

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -33,7 +33,14 @@ from shooting.study.storage import BusyError, CorruptFileError, is_locked, lock,
 
 logger = logging.getLogger(__name__)
 
+Key = TypeVar("Key")
+Found = TypeVar("Found")
+
 UNMEASURED = -2  # "failed step" of a run that trained, but whose final numbers are not finite
+
+
+class NotRunError(LookupError):
+    """Records that a figure or a claim needs are missing; the message says how to make them."""
 
 
 @dataclass(frozen=True)
@@ -188,6 +195,22 @@ def load_all(experiment: str | Experiment, profile: str) -> list[Record]:
     known = EXPERIMENTS[experiment] if isinstance(experiment, str) else experiment
     found = [load(known, config) for config in known.grid(profile)]
     return [record for record in found if record is not None]
+
+
+def require_all(found: Mapping[Key, Found | None], experiment: str) -> dict[Key, Found]:
+    """What was looked for, if all of it is recorded.
+
+    Args:
+        found: Records, or what was made of them, by any key; None where there is none.
+        experiment: Name of the experiment, for the command in the error.
+
+    Raises:
+        NotRunError: If any is missing.
+    """
+    known = {key: value for key, value in found.items() if value is not None}
+    if missing := len(found) - len(known):
+        raise NotRunError(f"{missing} records missing; make runs EXPERIMENT={experiment}")
+    return known
 
 
 def gather(experiment: str | Experiment, profile: str) -> list[Record]:

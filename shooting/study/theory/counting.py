@@ -147,7 +147,7 @@ def relu_rank(field: Field, q: Tensor, p: Tensor, fires: Tensor) -> int:
     Returns:
         The rank that the count predicts.
     """
-    bias = any(term.of is None for term in field.terms)
+    bias = any(term.is_bias for term in field.terms)
     dead = ~fires.any(dim=0)  # (K, D)
     patterns = fires.transpose(0, 1).flatten(1)
     _, sizes = torch.unique(patterns, dim=0, return_counts=True)
@@ -158,4 +158,4 @@ def relu_rank(field: Field, q: Tensor, p: Tensor, fires: Tensor) -> int:
 
 def without_biases(field: Field) -> Field:
     """The same field with its bias terms left out."""
-    return Field(field.slots, [t for t in field.terms if t.of is not None], sigma=field.sigma)
+    return Field(field.slots, [t for t in field.terms if not t.is_bias])

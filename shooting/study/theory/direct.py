@@ -144,7 +144,7 @@ def euler_gradient(problem: Problem, theta: Control) -> Control:
     p = euler_adjoint(problem, theta, states)[1:]
     best = problem.field.theta(states[:-1], p)
     return {
-        t.name: (t.weight @ gap if isinstance(t.weight, Tensor) else t.weight * gap)
+        t.name: t.metric.apply(gap)
         for t in problem.field.terms
         for gap in (theta[t.name] - best[t.name].unsqueeze(1),)
     }

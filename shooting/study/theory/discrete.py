@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from shooting.errors import require_choice
 from shooting.fields import Control, Field
 from shooting.study.theory.intermediate_losses import batched_jacobian
 
@@ -74,8 +75,7 @@ def next_costate(
     Raises:
         ValueError: If the rule is unknown.
     """
-    if rule not in RULES:
-        raise ValueError(f"expected a rule among {RULES}, got {rule!r}; try 'newton'")
+    require_choice(rule, RULES, "a rule")
     r, size = p, tolerance * (1 + float(p.abs().max()))
     for k in range(iterations):
         gap = layer_equation(field, q, p, r, h)

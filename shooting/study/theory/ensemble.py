@@ -148,9 +148,9 @@ def terminal_start(field: Field, q: Tensor, p: Tensor, *, solver: Solver) -> tup
 
 
 def _scalar(term: Term) -> float:
-    if isinstance(term.weight, Tensor):
+    if term.metric.number is None:
         raise ValueError(
             f"expected a scalar weight of {term.name!r}, got a matrix; "
             "absorb the matrix into the coordinates first"
         )
-    return float(term.weight)
+    return term.metric.number

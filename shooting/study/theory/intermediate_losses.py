@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from shooting.fields import Control, Field, Weight
+from shooting.fields import Control, Field
 from shooting.flow import Solver, shoot
 from shooting.solvers import TABLEAUS, runge_kutta
 from shooting.solvers import make_grid as grid_of
@@ -145,16 +145,9 @@ def residuals(problem: Watched, shot: Segments) -> Tensor:
     for (a, b), (q, p) in zip(problem.gaps, shot.starts, strict=True):
         theta = problem.field.theta(q, p)
         for t in problem.field.terms:
-            rows.append(((b - a) ** 0.5 * _root(t.weight, theta[t.name])).flatten(-2))
+            rows.append(((b - a) ** 0.5 * t.metric.root(theta[t.name])).flatten(-2))
     rows += [problem.weight**0.5 * problem.error(k, z).flatten(-2) for k, z in enumerate(shot.data)]
     return torch.cat(rows, dim=-1)
-
-
-def _root(weight: Weight, theta: Tensor) -> Tensor:
-    """M^(1/2) theta, by the Cholesky factor of a matrix M."""
-    if isinstance(weight, Tensor):
-        return torch.as_tensor(torch.linalg.cholesky(weight).to(theta).T @ theta)
-    return theta * weight**0.5
 
 
 def batched_jacobian(function: Callable[[Tensor], Tensor], u: Tensor) -> tuple[Tensor, Tensor]:

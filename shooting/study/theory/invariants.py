@@ -7,8 +7,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from shooting import UpDown
 from shooting.activations import Activation
-from shooting.fields import Field, Term, UpDown
+from shooting.features import Activated
+from shooting.fields import Field, Term
 from shooting.hamiltonian import System, kernel_system
 from shooting.solvers import TABLEAUS, State, make_grid, runge_kutta
 
@@ -16,11 +18,11 @@ from shooting.solvers import TABLEAUS, State, make_grid, runge_kutta
 def without_biases(dim: int, inflation: int, *, sigma: str | Activation = "relu") -> Field:
     """UpDown (3.9) with b1 = b2 = 0: for ReLU each particle conserves p_x . x + p_v . v."""
     terms = [
-        Term("theta1", "x", "v", activated=True),
+        Term("theta1", "x", Activated("v", sigma)),
         Term("theta2", "v", "x"),
-        Term("theta3", "v", "v", activated=True, weight=10.0),
+        Term("theta3", "v", Activated("v", sigma), 10.0),
     ]
-    return Field({"x": dim, "v": inflation * dim}, terms, sigma=sigma)
+    return Field({"x": dim, "v": inflation * dim}, terms)
 
 
 def uneven(dim: int, inflation: int, metric: Tensor, *, sigma: str | Activation = "tanh") -> Field:
@@ -36,7 +38,7 @@ def uneven(dim: int, inflation: int, metric: Tensor, *, sigma: str | Activation 
     terms = [
         replace(t, weight=torch.diag(metric)) if t.name == "theta1" else t for t in plain.terms
     ]
-    return Field(plain.slots, terms, sigma=sigma)
+    return Field(plain.slots, terms)
 
 
 def march(
@@ -128,7 +130,7 @@ def virial_laws(field: UpDown, q: Tensor, p: Tensor) -> dict[str, tuple[Tensor, 
         ``x`` the rate of sum p_x . x, ``all`` that of sum p_x . x + p_v . v (ReLU only).
     """
     theta, (dq, dp) = field.theta(q, p), kernel_system(field)(q, p)
-    m = {t.name: float(t.weight) for t in field.terms}
+    m = {t.name: float(t.metric) for t in field.terms}
     size = {b: m[b] * (w**2).sum() for b, w in theta.items()}
     x, px = field.split(q)["x"], field.split(p)["x"]
     dx, dpx = field.split(dq)["x"], field.split(dp)["x"]

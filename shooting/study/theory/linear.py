@@ -10,7 +10,7 @@ from shooting.fields import Field, Term
 
 def linear_field(dim: int) -> Field:
     """The field f = A x with R = |A|^2 / 2."""
-    return Field({"x": dim}, [Term("A", "x", "x")], sigma="identity")
+    return Field({"x": dim}, [Term("A", "x", "x")])
 
 
 def closed_form(q: Tensor, p: Tensor, t: float) -> tuple[Tensor, Tensor]:

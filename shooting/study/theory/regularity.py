@@ -62,6 +62,6 @@ def stretch_bound(
         slope: Lipschitz constant of sigma.
         factor: The 2 in front of H; another value gives a wrong bound, a control.
     """
-    least = min(float(t.weight) for t in field.terms if t.of is not None)
+    least = min(float(t.metric) for t in field.terms if not t.is_bias)
     c = max(1.0, slope) / math.sqrt(least)
     return math.exp(horizon * c * math.sqrt(factor * energy))

@@ -13,6 +13,7 @@ import sympy as sp
 import torch
 from torch import Tensor
 
+from shooting.features import Activated
 from shooting.fields import Field, Term
 
 SIGMA = sp.Function("sigma")
@@ -43,10 +44,10 @@ class SymbolicShooting:
 
     def feature(self, term: Term, j: int) -> sp.Matrix:
         """phi_b(q_j) as a column."""
-        if term.of is None:
+        if term.is_bias:
             return sp.Matrix([1])
-        column = self.q[term.of].row(j).T
-        return column.applyfunc(SIGMA) if term.activated else column
+        column = self.q[term.phi.reads[0]].row(j).T
+        return column.applyfunc(SIGMA) if isinstance(term.phi, Activated) else column
 
     def velocity(self, j: int) -> dict[str, sp.Matrix]:
         """f(q_j, theta) by slot, as columns."""
@@ -134,7 +135,7 @@ class SymbolicShooting:
             for slot in self.field.slots:
                 symbols += list(held[slot])
                 values += given[slot].flatten().tolist()
-        weights = {self.m[t.name]: t.weight for t in self.field.terms}
+        weights = {self.m[t.name]: float(t.metric) for t in self.field.terms}
         known = [e.subs(weights).replace(SIGMA, sigma).doit() for e in expressions]
         return torch.tensor(sp.lambdify(symbols, known, "math")(*values), dtype=torch.float64)
 

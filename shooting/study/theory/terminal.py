@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from shooting.adjoint import dense
 from shooting.fields import Control
 from shooting.flow import Path, shoot
 from shooting.parametrizations import DynamicParticles
@@ -41,7 +42,7 @@ def particles(model: DynamicParticles, *, terminal: bool) -> tuple[Tensor, Tenso
         return q, p
     d = model.field.slots[model.data_slot]
     silent = torch.cat([p[..., :d], torch.zeros_like(p[..., d:])], dim=-1)
-    return terminal_start(model.field, q, silent, solver=model.solver)
+    return terminal_start(dense(model.field), q, silent, solver=model.solver)
 
 
 def drive(model: DynamicParticles, x: Tensor, *, terminal: bool, outputs: int = 1) -> Path:

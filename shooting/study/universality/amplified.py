@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from shooting import UpDown
 from shooting.activations import Activation
-from shooting.fields import UpDown
 from shooting.study.universality.embeddings import Embedding, Lift
 from shooting.study.universality.pieces import Piece, control, retime
 from shooting.study.universality.rectified import Layer, generators

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from shooting.fields import Control, UpDown
+from shooting import UpDown
+from shooting.fields import Control
 from shooting.flow import Solver, carry
 from shooting.randomness import generator
 from shooting.study.universality.bounds import (

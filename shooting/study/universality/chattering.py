@@ -13,7 +13,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from shooting.fields import UpDown
+from shooting import UpDown
 from shooting.solvers import TABLEAUS, State, rk_step
 from shooting.study.universality.embeddings import Embedding, Lift
 from shooting.study.universality.networks import ShallowNet

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from shooting.fields import Control, UpDown
+from shooting import UpDown
+from shooting.fields import Control
 from shooting.solvers import TABLEAUS, State, rk_step
 from shooting.study.universality.networks import ShallowNet
 from shooting.study.universality.pieces import Piece, control

@@ -14,7 +14,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from shooting.fields import UpDown
+from shooting import UpDown
 from shooting.randomness import generator
 from shooting.study.universality.approximation import Ball, field_error, sample
 from shooting.study.universality.bounds import Bound, ball_cover

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from shooting import UpDown
 from shooting.activations import activation
-from shooting.fields import Control, UpDown
+from shooting.fields import Control
 from shooting.study.universality.embeddings import Embedding, Lift
 from shooting.study.universality.networks import ShallowNet
 from shooting.study.universality.pieces import Piece, control, retime

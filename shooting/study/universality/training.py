@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from shooting.fields import UpDown
+from shooting import UpDown
 from shooting.fit import FitConfig, FitResult, fit
 from shooting.flow import Solver
 from shooting.optim import Cosine

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from shooting.fields import Control, UpDown
+from shooting import UpDown
+from shooting.fields import Control
 from shooting.flow import Solver, carry, shoot
 from shooting.study.theory.direct import Problem
 from shooting.study.universality.bounds import ball_cover

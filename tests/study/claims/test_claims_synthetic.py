@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from shooting.study import records
 from shooting.study.claims import ablations, circles, load_claims, regression, spiral
 from shooting.study.data.spiral import trajectory
 from shooting.study.experiments.circles import CirclesConfig, grid
@@ -12,13 +13,13 @@ from shooting.study.experiments.spiral import SpiralConfig
 ORDER = ("dynamic_particles", "static_particles", "static_direct", "dynamic_direct")
 
 
-def pretend(monkeypatch, module, metrics):
+def pretend(monkeypatch, metrics):
     """Records whose metrics are a function of the config."""
 
     def load(experiment, config):
         return SimpleNamespace(id="test", config=config, metrics=metrics(config))
 
-    monkeypatch.setattr(module.records, "load", load)
+    monkeypatch.setattr(records, "load", load)
 
 
 def spread(level, runs=10):
@@ -29,7 +30,6 @@ def spread(level, runs=10):
 def test_complexity_of_the_spiral(monkeypatch, sign, status):
     pretend(
         monkeypatch,
-        spiral,
         lambda c: {"complexity": spread(10.0 + 5 * sign * ORDER.index(c.model))},
     )
     assert spiral.complexity_paper().status == status
@@ -40,7 +40,7 @@ def test_similar_loss_is_within_a_tenth(monkeypatch, ratio, status):
     def metrics(c):
         return {"short_loss": np.full(10, ratio if c.model == "dynamic_particles" else 1.0)}
 
-    pretend(monkeypatch, spiral, metrics)
+    pretend(monkeypatch, metrics)
     assert spiral.short_loss_released().status == status
 
 
@@ -81,7 +81,7 @@ def ranked(order):
 )
 def test_the_regression_compares_what_the_paper_compares(monkeypatch, order, simplest, particles):
     """K1b excepts the static model with particles, as the paper does; K3b takes both of them."""
-    monkeypatch.setattr(regression.records, "load", ranked(order))
+    monkeypatch.setattr(records, "load", ranked(order))
     assert regression.quadratic_lowest_complexity().status == simplest
     assert regression.cubic_particles_best_and_simplest().status == particles
 
@@ -90,7 +90,6 @@ def test_protocols_are_kept_apart(monkeypatch):
     good = {"paper": 1.0, "released": 9.0}
     pretend(
         monkeypatch,
-        spiral,
         lambda c: {
             "long_loss": np.full(10, good[c.protocol] if c.model == "dynamic_particles" else 3.0)
         },
@@ -101,7 +100,7 @@ def test_protocols_are_kept_apart(monkeypatch):
 
 @pytest.mark.parametrize(("mse", "status"), [(0.05, "reproduced"), (0.5, "not reproduced")])
 def test_prediction_of_the_spiral(monkeypatch, mse, status):
-    pretend(monkeypatch, spiral, lambda c: {"long_mse": np.full(10, mse)})
+    pretend(monkeypatch, lambda c: {"long_mse": np.full(10, mse)})
     assert spiral.pasting_predicts_paper().status == status
 
 
@@ -130,14 +129,14 @@ def solved(threshold):
     ],
 )
 def test_success_against_inflation(monkeypatch, threshold, status, always):
-    pretend(monkeypatch, circles, solved(threshold))
+    pretend(monkeypatch, solved(threshold))
     assert circles.success_grows_with_inflation().status == status
     assert circles.always_fits_when_loud().status == always
     assert circles.simpler_flows().status == "reproduced"
 
 
 def test_a_failed_run_is_no_success(monkeypatch):
-    pretend(monkeypatch, circles, lambda c: {"fits": np.array([1.0] * 44 + [np.nan] * 6)})
+    pretend(monkeypatch, lambda c: {"fits": np.array([1.0] * 44 + [np.nan] * 6)})
     assert circles.always_fits_when_loud().status == "not reproduced"
 
 
@@ -148,11 +147,11 @@ def test_published_rates_are_looked_for_at_one_weight(monkeypatch):
         count = hits[c.inflation] if c.classification == only else 50
         return {"fits": np.arange(50) < count}
 
-    pretend(monkeypatch, circles, metrics)
+    pretend(monkeypatch, metrics)
     assert circles.published_rates().status == "reproduced"
     # at different weights each: no single weight shows all three
     where = {5: 0.5, 10: 0.7, 20: 1.0}
-    pretend(monkeypatch, circles, lambda c: metrics(c, where[c.inflation]))
+    pretend(monkeypatch, lambda c: metrics(c, where[c.inflation]))
     assert circles.published_rates().status == "partly"
 
 
@@ -164,7 +163,7 @@ def test_of_two_weights_that_hold_as_many_rates_the_nearer_is_shown(monkeypatch)
         count = {5: 2, 10: 4, 20: largest.get(c.classification, 50)}[c.inflation]
         return {"fits": np.arange(50) < (count if c.classification in largest else 50)}
 
-    pretend(monkeypatch, circles, metrics)
+    pretend(monkeypatch, metrics)
     verdict = circles.published_rates()
     assert [p.medians[0] for p in verdict.parts] == [0.04, 0.08, 0.2]
     assert all(p.is_rate for p in verdict.parts)
@@ -172,7 +171,7 @@ def test_of_two_weights_that_hold_as_many_rates_the_nearer_is_shown(monkeypatch)
 
 
 def test_runs_that_fit_are_counted_beside_the_median(monkeypatch):
-    monkeypatch.setattr(regression.records, "load", errors(lambda c, n: np.arange(n) < 3))
+    monkeypatch.setattr(records, "load", errors(lambda c, n: np.arange(n) < 3))
     reason = regression.quadratic_needs_fifteen().reason
     assert reason.endswith(
         "runs that fit: 3 of 10 at K = 2, 3 of 10 at K = 5, 6 of 50 at K = 15, 3 of 10 at K = 25"
@@ -194,7 +193,7 @@ def test_directions_of_losses(monkeypatch, claim, level, sign, status):
         loss = spread(np.exp(sign * level(config)), len(config.seeds))
         return record_of(config, loss=loss, mse=loss)
 
-    monkeypatch.setattr(regression.records, "load", load)
+    monkeypatch.setattr(records, "load", load)
     assert getattr(regression, claim)().status == status
 
 
@@ -208,7 +207,7 @@ def test_directions_of_what_particles_cost_and_weights_do(monkeypatch, sign, sta
         values |= {"variation/theta3": 0.1}
         return record_of(config, **{k: spread(v, runs) for k, v in values.items()})
 
-    monkeypatch.setattr(regression.records, "load", load)
+    monkeypatch.setattr(records, "load", load)
     for claim in ("particles_trade_complexity", "weights_change_strongly"):
         assert getattr(regression, claim)().status == status, claim
     assert regression.theta3_changes_moderately().status == status
@@ -216,7 +215,7 @@ def test_directions_of_what_particles_cost_and_weights_do(monkeypatch, sign, sta
 
 @pytest.mark.parametrize("fits", [True, False])
 def test_static_particles_fail_where_two_particles_of_the_dynamic_fit(monkeypatch, fits):
-    monkeypatch.setattr(regression.records, "load", errors(lambda c, n: np.full(n, fits)))
+    monkeypatch.setattr(records, "load", errors(lambda c, n: np.full(n, fits)))
     expected = ("not reproduced", "reproduced") if fits else ("reproduced", "not reproduced")
     found = regression.static_particles_fail().status, regression.two_particles_fit_cubic().status
     assert found == expected
@@ -250,7 +249,7 @@ def test_a_rival_with_as_many_parameters_is_no_gain(monkeypatch):
         failed_at = np.full(len(config.seeds), -1)
         return SimpleNamespace(id="test", config=config, metrics=metrics, failed_at=failed_at)
 
-    monkeypatch.setattr(regression.records, "load", load)
+    monkeypatch.setattr(records, "load", load)
     assert ablations.fewer_parameters().status == "reproduced"
     monkeypatch.setattr(ablations, "FEWER", 0.3)  # at α = 16 it is 542 of 1557
     parts = ablations.fewer_parameters().parts
@@ -260,7 +259,7 @@ def test_a_rival_with_as_many_parameters_is_no_gain(monkeypatch):
 
 @pytest.mark.parametrize("module", ["spiral", "circles"])
 def test_every_claim_runs_without_records(monkeypatch, module):
-    monkeypatch.setattr(spiral.records, "load", lambda experiment, config: None)
+    monkeypatch.setattr(records, "load", lambda experiment, config: None)
     mine = [c for c in load_claims() if c.test.startswith(f"{module}:")]
     assert len(mine) == {"spiral": 8, "circles": 4}[module]
     assert {c.verdict().status for c in mine} == {"not run"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from shooting.study import records
 from shooting.study.claims import images, load_claims
 from shooting.study.data.trivial_predictors import PUBLISHED
 from shooting.study.experiments import bouncing_balls, rotating_mnist
@@ -44,9 +45,7 @@ def records_of(owner, **per_model):
     ],
 )
 def test_rotating_threes_are_judged_by_their_bars(monkeypatch, errors, paths, expected):
-    monkeypatch.setattr(
-        images.records, "load", records_of(ROTATING_MNIST, mse=errors, circularity=paths)
-    )
+    monkeypatch.setattr(records, "load", records_of(ROTATING_MNIST, mse=errors, circularity=paths))
     judged = (
         images.error_below_literature(),
         images.comparable_performance(),
@@ -70,7 +69,7 @@ def test_rotating_threes_are_judged_by_their_bars(monkeypatch, errors, paths, ex
 )
 def test_balls_are_judged_by_their_bars(monkeypatch, errors, expected):
     errors = errors or tuple(PUBLISHED[MODELS[m]].mean for m in COMPARED)
-    monkeypatch.setattr(images.records, "load", records_of(BOUNCING_BALLS, mse=errors))
+    monkeypatch.setattr(records, "load", records_of(BOUNCING_BALLS, mse=errors))
     judged = (
         images.balls_as_published(),
         images.balls_dynamic_lowest(),
@@ -82,7 +81,7 @@ def test_balls_are_judged_by_their_bars(monkeypatch, errors, expected):
 @pytest.mark.parametrize("failed", COMPARED)
 def test_a_failed_model_is_no_best_and_spoils_its_own_part_alone(monkeypatch, failed):
     errors = tuple(np.nan if m == failed else 0.012 for m in COMPARED)
-    monkeypatch.setattr(images.records, "load", records_of(ROTATING_MNIST, mse=errors))
+    monkeypatch.setattr(records, "load", records_of(ROTATING_MNIST, mse=errors))
     by_model = {m: p.status for m in COMPARED for p in images.comparable_performance().parts
                 if m in p.what}  # fmt: skip
     assert by_model == {m: "not reproduced" if m == failed else "reproduced" for m in COMPARED}
@@ -106,7 +105,7 @@ def test_a_published_number_can_be_missed_on_both_sides(ratio, status):
 
 def test_claims_without_records_are_not_run(monkeypatch):
     asked = []
-    monkeypatch.setattr(images.records, "load", lambda experiment, config: asked.append(config))
+    monkeypatch.setattr(records, "load", lambda experiment, config: asked.append(config))
     mine = [c for c in load_claims() if c.test.startswith("images:")]
     assert [c.id for c in mine] == ["K8a", "K8b", "K9", "K10a", "K10b", "K10c"]
     assert {c.verdict().status for c in mine} == {"not run"}

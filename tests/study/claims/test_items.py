@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from shooting.study.claims import items, load_claims, pages
+from shooting.study.claims import items, links, load_claims
 from shooting.study.claims.items import COUNTS, STATUSES, Item, complaints, load_items
 from shooting.study.figures.paper import FIGURES, TABLES
 
@@ -61,16 +61,16 @@ def test_control_a_broken_list_is_refused(listed, errata):
 
 
 def test_every_address_exists(listed):
-    addresses = [pages.address(place) for item in listed for place in item.see]
+    addresses = [links.address(place) for item in listed for place in item.see]
     assert len(addresses) > 100
     assert all(a.startswith(("../notebooks/", "../book/")) for a in addresses)
 
 
 def test_control_a_wrong_address_is_refused():
     with pytest.raises(LookupError, match="expected a label of 02_shooting"):
-        pages.address("02_shooting#thm-no-such")
+        links.address("02_shooting#thm-no-such")
     with pytest.raises(FileNotFoundError):
-        pages.address("99_nowhere")
+        links.address("99_nowhere")
 
 
 def test_every_command_exists(listed, root):
@@ -117,8 +117,8 @@ def test_undrawn_figures_lead_to_what_stands_before_them(tmp_path, monkeypatch):
     ]
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "notebooks" / "p.ipynb").write_text(json.dumps({"cells": cells}))
-    monkeypatch.setattr(pages, "ROOT", tmp_path)
-    assert {name: mark.anchor for name, mark in pages.anchors("p").items()} == {
+    monkeypatch.setattr(links, "CHECKOUT", tmp_path)
+    assert {name: mark.anchor for name, mark in links.anchors("p").items()} == {
         "page": "page",
         "the-part-s-end": "the-part-s-end",
         "eq-x": "equation-eq-x",
@@ -127,14 +127,14 @@ def test_undrawn_figures_lead_to_what_stands_before_them(tmp_path, monkeypatch):
         "fig-drawn": "fig-drawn",
         "fig-missing": "thm-z",
     }
-    assert pages.links(["p#eq-x", "p#thm-z"]) == (
+    assert links.links(["p#eq-x", "p#thm-z"]) == (
         'Page: <a href="../notebooks/p.html#equation-eq-x">equation</a>, '
         '<a href="../notebooks/p.html#thm-z">Its name</a>'
     )
 
 
 def test_tables_escape_nothing_twice_and_have_a_name():
-    html = pages.table(("a & b",), [(pages.badge("x < y"),)], name="t")
+    html = links.table(("a & b",), [(links.badge("x < y"),)], name="t")
     assert 'id="t"' in html
     assert "a &amp; b" in html
     assert '<span class="verdict">x &lt; y</span>' in html

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from shooting.study.claims import Part, book, combine, compare, load_claims, median_interval
+from shooting.study.claims import Part, combine, compare, load_claims, median_interval, registry
 from shooting.study.claims.rule import NOT, PARTLY, REPRODUCED, threshold
 
 LOW, HIGH = np.linspace(0, 1, 10), np.linspace(3, 4, 10)
@@ -66,10 +66,10 @@ def test_a_claim_is_as_good_as_its_parts():
     assert combine([no, no]).status == NOT
 
 
-def test_every_claim_has_a_test_or_a_reason_and_a_page():
+def test_every_claim_has_a_test_or_a_reason_and_a_page(root):
     for claim in load_claims():
         assert claim.test or claim.reason
-        assert (book.CLAIMS_FILE.parents[1] / f"{claim.page}.ipynb").exists()
+        assert (root / f"{claim.page}.ipynb").exists()
 
 
 @pytest.mark.parametrize(
@@ -88,4 +88,4 @@ def test_a_faulty_claims_file_is_refused(tmp_path, text, message):
 
 def test_a_claim_without_verdict_is_refused():
     with pytest.raises(ValueError, match="expected a test or a reason in claim A"):
-        book.Claim("A", "x", "y").verdict()
+        registry.Claim("A", "x", "y").verdict()

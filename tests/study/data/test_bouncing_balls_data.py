@@ -198,7 +198,7 @@ def test_other_arithmetic_is_noticed_before_anything_is_kept(cache, monkeypatch)
     [
         (("holiday",), "expected a split among"),
         (("test", 5, 30), "a side among"),
-        (("test", 501), "expected 1 to 500 sequences"),
+        (("test", 501), "expected the count to be a whole number from 1 to 500"),
     ],
 )
 def test_unknown_sequences_are_refused_in_a_sentence(arguments, words):

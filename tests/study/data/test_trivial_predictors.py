@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from shooting.study.data import ball_predictors as predict
 from shooting.study.data import bouncing_balls as balls
+from shooting.study.data import trivial_predictors as predict
 
 
 @pytest.fixture(scope="module")

@@ -157,9 +157,9 @@ def test_released_particles_start_on_the_spiral_and_paper_particles_do_not():
     [
         ({"model": "resnet"}, "expected a model among"),
         ({"protocol": "mine"}, "expected a protocol among"),
-        ({"error": "l1"}, "expected a error among"),
-        ({"positions": "grid"}, "expected a particle positions among"),
-        ({"batch": 0}, "expected at least 1 snippet"),
+        ({"error": "l1"}, "expected an error among"),
+        ({"positions": "grid"}, "expected particle positions among"),
+        ({"batch": 0}, "expected the batch to be a whole number of at least 1, got 0"),
     ],
 )
 def test_wrong_settings_are_refused_in_a_sentence(settings, words):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from shooting.fields import UpDown
+from shooting import UpDown
 from shooting.flow import Solver
 from shooting.parametrizations import DynamicParticles
 from shooting.study.data import rotating_mnist as data

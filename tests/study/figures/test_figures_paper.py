@@ -5,6 +5,7 @@ import pytest
 from shooting.study import records
 from shooting.study.experiments import EXPERIMENTS
 from shooting.study.figures import paper
+from shooting.study.records import store
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def asked(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("name", paper.FIGURES)
 def test_a_figure_asks_only_for_records_of_the_grid(name, asked):
-    with pytest.raises(paper.NotRunError, match="make runs EXPERIMENT="):
+    with pytest.raises(records.NotRunError, match="make runs EXPERIMENT="):
         paper.figure(name)
     assert asked
     for experiment, config in asked:
@@ -42,8 +43,8 @@ def test_tables_have_the_published_size():
 
 def test_gather_computes_only_under_the_profile_paper(monkeypatch):
     computed = []
-    monkeypatch.setattr(records, "load", lambda *_: None)
-    monkeypatch.setattr(records, "compute", lambda _, config, wait: computed.append(config))
+    monkeypatch.setattr(store, "load", lambda *_: None)
+    monkeypatch.setattr(store, "compute", lambda _, config, wait: computed.append(config))
     assert records.gather("regression", "quick") == []
     assert not computed
     records.gather("regression", "paper")

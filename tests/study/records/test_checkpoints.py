@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import toy
 from toy import STEPS, TOY, ToyConfig
 
-from shooting.study import records, storage
+from shooting.study import paths, records, storage
 from shooting.study.records.checkpoints import FileCheckpoint, content_hash, read_checkpoint
 from shooting.study.storage import CorruptFileError
 
-SCRIPT = Path(__file__).with_name("toy.py")
+SCRIPT = Path(toy.__file__)
 
 
 @pytest.fixture(autouse=True)
@@ -313,6 +314,6 @@ def test_without_a_home_the_variable_is_named(monkeypatch):
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.delenv("SHOOTING_STATE")
-    monkeypatch.setattr(storage.Path, "home", homeless)
+    monkeypatch.setattr(Path, "home", homeless)
     with pytest.raises(RuntimeError, match="set SHOOTING_STATE"):
-        storage.state_folder()
+        paths.state_folder()

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import ast
+import importlib
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+import shooting
 from shooting.study.records import provenance
-from shooting.study.records.provenance import NO_TRAINING
 
 PACKAGE = provenance.PACKAGE
-LEFT_OUT = tuple(name.removesuffix(".py") for name in NO_TRAINING)
-WITNESS = "provenance"  # says in a record where it is from, and changes no number of it
+TRAINS = ("fit.py", "study/experiments/one.py", "study/data/points.py", "native/step.c")
+OTHERS = ("study/records/store.py", "study/figures/b.py", "study/cli.py", "doors.py")
 
 
 @pytest.fixture
@@ -21,9 +22,17 @@ def package(tmp_path, monkeypatch):
     """A small package in a folder of its own, beside it room for the rest of a checkout."""
     tmp_path = tmp_path / "shooting"
     for name, text in {
+        "__init__.py": "",
         "fit.py": "a = 1\n",
+        "doors.py": "from shooting.study.experiments import one\n",
         "native/step.c": "int a;\n",
-        "figures/b.py": "b\n",
+        "study/__init__.py": "",
+        "study/experiments/__init__.py": "from shooting.study.experiments import one\n",
+        "study/experiments/one.py": "def f():\n    import shooting.study.data.points\n",
+        "study/data/points.py": "from shooting.fit import a\n",
+        "study/records/store.py": "from shooting.study import experiments\n",
+        "study/figures/b.py": "b\n",
+        "study/cli.py": "c\n",
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -45,7 +54,7 @@ def git(folder: Path, *arguments: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-@pytest.mark.parametrize("name", ["fit.py", "native/step.c"])
+@pytest.mark.parametrize("name", TRAINS)
 def test_every_source_that_trains_is_in_the_hash(package, name):
     before = source_hash()
     (package / name).write_text("changed\n")
@@ -54,56 +63,40 @@ def test_every_source_that_trains_is_in_the_hash(package, name):
 
 def test_names_are_in_the_hash(package):
     before = source_hash()
-    (package / "fit.py").rename(package / "fits.py")
+    (package / "native" / "step.c").rename(package / "native" / "steps.c")
     assert source_hash() != before
 
 
-@pytest.mark.parametrize("name", NO_TRAINING)
+@pytest.mark.parametrize("name", OTHERS)
 def test_what_no_training_imports_is_not_in_the_hash(package, name):
     before = source_hash()
-    path = package / name if name.endswith(".py") else package / name / "new.py"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text("c = 3\n")
+    (package / name).write_text("changed\n")
     assert source_hash() == before
 
 
-@pytest.mark.parametrize("name", NO_TRAINING)
-def test_what_is_left_out_exists(name):
-    assert (PACKAGE / name).exists()
+def test_a_new_import_brings_its_module_into_the_hash(package):
+    (package / "study" / "data" / "points.py").write_text("from shooting.study.figures import b\n")
+    before = source_hash()
+    (package / "study" / "figures" / "b.py").write_text("changed\n")
+    assert source_hash() != before
 
 
-def imported(text: str) -> set[str]:
-    """Parts of the package that a source imports, at its top or inside a function."""
-    found = set()
-    for node in ast.walk(ast.parse(text)):
-        names = (
-            [a.name for a in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
-        )
-        if isinstance(node, ast.ImportFrom):
-            names = [f"{node.module}.{name}" for name in names]
-        found |= {n.split(".")[1] for n in names if n.startswith("shooting.")}
-    return found
+def test_every_module_that_the_experiments_load_is_in_the_hash():
+    """Following imports by hand must find what Python's own import finds."""
+    code = "import sys, shooting.study.experiments; print(*sorted(sys.modules))"
+    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    loaded = [importlib.import_module(n) for n in told.stdout.split() if n.startswith("shooting")]
+    files = {Path(module.__file__).resolve() for module in loaded}
+    assert len(files) > 20
+    assert {Path(shooting.__file__).resolve()} <= files <= {*provenance.source_files()}
 
 
-def test_no_source_in_the_hash_imports_one_outside_it():
-    """Else a result could change and the hash would not."""
-    sources = [p for p in provenance.source_files() if p.suffix == ".py"]
-    assert len(sources) > 20
-    offenders = {
-        str(p.relative_to(PACKAGE)): found
-        for p in sources
-        if (found := imported(p.read_text(encoding="utf-8")) & {*LEFT_OUT} - {WITNESS})
-    }
-    assert offenders == {}
-
-
-def test_control_an_import_inside_a_function_is_found():
-    assert imported("def f():\n    from shooting.study.theory import linear\n") == {"theory"}
-    assert imported("from shooting import figures, fit\nimport shooting.study.claims.rule") == {
-        "figures",
-        "fit",
-        "claims",
-    }
+def test_no_page_and_no_record_is_in_the_hash():
+    """A change of a figure must not make checkpoints useless."""
+    found = {p.relative_to(PACKAGE).as_posix() for p in provenance.source_files()}
+    study = {name.split("/")[1] for name in found if name.startswith("study/")}
+    assert study == {"__init__.py", "data", "experiments", "paths.py", "storage.py"}
+    assert {"fit.py", "native/__init__.py"} <= found
 
 
 def test_the_commit_says_whether_sources_differ_from_it(package):
@@ -149,17 +142,16 @@ model\t\t: 99
 """
 
 
-def test_generations_of_one_name_are_different_processors(tmp_path, monkeypatch):
+def test_generations_of_one_name_are_different_processors(monkeypatch):
     """Two machines called "AMD EPYC" gave different last bits, and both were taken for one."""
-    info = tmp_path / "cpuinfo"
-    monkeypatch.setattr(provenance, "Path", lambda _: info)
     for model in (1, 17):
-        info.write_text(CPUINFO.format(model=model), encoding="utf-8")
+        lines = CPUINFO.format(model=model).splitlines()
+        monkeypatch.setattr(provenance, "processor_lines", lambda lines=lines: lines)
         found = provenance.processor.__wrapped__()
         assert found == f"AMD EPYC (family 25, model {model})"
 
 
-def test_a_processor_without_cpuinfo_has_the_name_that_python_knows(tmp_path, monkeypatch):
-    monkeypatch.setattr(provenance, "Path", lambda _: tmp_path / "absent")
+def test_a_processor_without_cpuinfo_has_the_name_that_python_knows(monkeypatch):
+    monkeypatch.setattr(provenance, "processor_lines", list)
     monkeypatch.setattr(provenance.platform, "processor", lambda: "chip")
     assert provenance.processor.__wrapped__() == "chip"

@@ -22,9 +22,10 @@ from hypothesis import strategies as st
 from toy import TOY, ToyConfig
 
 from shooting.errors import MissingDataError
+from shooting.study import storage
 from shooting.study.experiments import EXPERIMENTS, PROFILES, Experiment
 from shooting.study.experiments.settings import as_dict, from_dict, later
-from shooting.study.records import files, storage
+from shooting.study.records import files
 from shooting.study.records import store as records
 from shooting.study.records.checkpoints import FileCheckpoint
 from shooting.study.records.identity import digest, record_id

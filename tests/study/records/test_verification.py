@@ -246,6 +246,6 @@ def test_only_records_of_a_grid_are_verified(record, folders):
 
 def test_other_data_differ_before_anything_is_trained(record, monkeypatch):
     said = ["data of seed 0 (toy): recorded 1, now 2; rule: equal everywhere"]
-    monkeypatch.setattr(verification.fingerprints, "differences", lambda config, known: said)
+    monkeypatch.setattr(verification.data_checksums, "differences", lambda config, known: said)
     monkeypatch.setattr(records, "recompute", None)  # would fail if it were called
     assert (check(record).outcome, *check(record).details) == ("differs", *said)

@@ -11,10 +11,10 @@ from typing import NamedTuple
 import nbformat
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "book" / "theory_checks.md"
 CHAPTERS = sorted((ROOT / "notebooks").glob("0[1-9]_*.ipynb"))
-TESTS = ROOT / "tests" / "theory"
+TESTS = ROOT / "tests" / "study" / "theory"
 
 
 class Row(NamedTuple):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from shooting.fields import Field, UpDown
+from shooting import UpDown
+from shooting.fields import Field
 from shooting.parametrizations import DynamicDirect, DynamicParticles, StaticDirect, StaticParticles
 from shooting.study.theory import counting as c
 

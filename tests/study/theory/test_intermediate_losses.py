@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from shooting.fields import Affine, Field, UpDown
-from shooting.study.theory import kicks as k
+from shooting import Affine, UpDown
+from shooting.fields import Field
+from shooting.study.theory import intermediate_losses as k
 
 
 def turned(x: torch.Tensor, angle: float) -> torch.Tensor:

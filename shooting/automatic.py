@@ -1,0 +1,162 @@
+r"""Automatic shooting (Appendix C): any f(z, theta) that is linear in theta, given as a function.
+
+Controls are one gradient of sum_j p_j . f(q_j, theta), costates one of the same with respect to q;
+nothing has to be derived by hand, so that a layer someone else wrote can be shot.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from shooting.fields import Control, VectorField, Weight
+from shooting.metrics import Metric, metric
+from shooting.randomness import generator
+from shooting.spaces import Slot
+
+VelocityFn = Callable[[dict[str, Tensor], dict[str, Tensor]], Mapping[str, Tensor]]
+# relative; a function that is linear misses by rounding only, one that is not by the order of 1
+ROUNDING = {torch.float32: 1e-3, torch.float64: 1e-9}
+
+
+class AutomaticField(VectorField):
+    """A vector field given by a function that is linear in its controls, up to a drift f(z, 0).
+
+    Args:
+        function: f(z, theta): from the slots of n samples, each ``(n, width)`` or channels first
+            ``(n, channels, *sites)``, and the controls by name, to the velocities by slot, in the
+            same shapes; a slot left out has velocity 0. Each sample by itself.
+        slots: Width of each slot in packing order, or a `Slot` for an image.
+        controls: Shape of each control theta_b, as the function wants it.
+        weights: Metric of each control: a positive number, or a matrix that acts on the first
+            axis; 1 where it is left out.
+
+    Attributes:
+        drift: Whether f(z, 0) is not 0.
+        shapes: Each control as a matrix ``(first axis, all others)``, as the models keep it.
+
+    Raises:
+        ValueError: If the function is not linear in theta, mixes samples, or returns other shapes.
+    """
+
+    def __init__(
+        self,
+        function: VelocityFn,
+        slots: Mapping[str, int | Slot],
+        controls: Mapping[str, tuple[int, ...]],
+        *,
+        weights: Mapping[str, Weight] | None = None,
+    ) -> None:
+        super().__init__(slots)
+        self.function, self.controls = function, {k: tuple(s) for k, s in controls.items()}
+        self.shapes = {k: (s[0] if s else 1, math.prod(s[1:])) for k, s in self.controls.items()}
+        self.metrics = _metrics(self.shapes, weights or {})
+        self.drift = _check_linear(self)
+
+    def __repr__(self) -> str:
+        name = getattr(self.function, "__name__", "f")
+        return f"AutomaticField({name}: {', '.join(self.controls)}; S = {self.size})"
+
+    def shaped(self, theta: Control) -> Control:
+        """Controls in the function's own shapes, from matrices ``(*runs, out, F)``."""
+        return {k: t.reshape(*t.shape[:-2], *self.controls[k]) for k, t in theta.items()}
+
+    def velocity(self, z: Tensor, theta: Control) -> Tensor:
+        """f(z, theta), shape of z ``(*runs, n, S)``."""
+        call = self._once
+        for _ in z.shape[:-2]:
+            call = torch.func.vmap(call, in_dims=(0, 0))
+        lead = z.shape[:-2]
+        spread = {k: t.expand(*lead, *t.shape[-2:]) for k, t in theta.items()}
+        return call(z, spread)
+
+    def _once(self, z: Tensor, theta: Control) -> Tensor:
+        """One run: the function between the packed state and its own shapes."""
+        parts = self.split(z)
+        given = {k: self.spaces[k].first(part) for k, part in parts.items()}
+        found = self.function(given, self.shaped(theta))
+        out = {
+            k: self.spaces[k].last(found[k]) if k in found else torch.zeros_like(part)
+            for k, part in parts.items()
+        }
+        return self.pack(out)
+
+    def _nothing(self, z: Tensor) -> Control:
+        return {k: z.new_zeros(*z.shape[:-2], *shape) for k, shape in self.shapes.items()}
+
+    def theta(self, q: Tensor, p: Tensor) -> Control:
+        """Compatibility equation (3.3): theta_b = M_b^-1 d/dtheta_b sum_j p_j . f(q_j, theta)."""
+        pull = torch.func.vjp(functools.partial(self.velocity, q), self._nothing(q))[1]
+        return {k: self.metrics[k].solve(g) for k, g in pull(p)[0].items()}
+
+    def pull_back(self, z: Tensor, p: Tensor, theta: Control) -> Tensor:
+        """(d_z f)^T p for each row."""
+        back: Tensor = torch.func.vjp(lambda y: self.velocity(y, theta), z)[1](p)[0]
+        return back
+
+    def penalty(self, theta: Control) -> Tensor:
+        """R(theta) = 1/2 sum_b <theta_b, M_b theta_b>, shape ``(*runs)``."""
+        return 0.5 * torch.stack([m.square(theta[k]) for k, m in self.metrics.items()]).sum(0)
+
+    def energy(self, q: Tensor, p: Tensor) -> Tensor:
+        """H = sum_j p_j . f(q_j, theta) - R at the maximising theta, shape ``(*runs)``."""
+        theta = self.theta(q, p)
+        return (p * self.velocity(q, theta)).sum((-1, -2)) - self.penalty(theta)
+
+    def fan_in(self, name: str) -> int:
+        """Number of inputs of each output of a control."""
+        return self.shapes[name][1]
+
+    def is_bias(self, name: str) -> bool:
+        """Whether a control is a vector."""
+        return len(self.controls[name]) < 2
+
+
+def _metrics(
+    shapes: Mapping[str, tuple[int, int]], weights: Mapping[str, Weight]
+) -> dict[str, Metric]:
+    if not shapes or not set(weights) <= set(shapes):
+        raise ValueError(
+            f"expected weights of controls among {sorted(shapes)}, at least one, got "
+            f"{sorted(weights)}; name each control with its shape"
+        )
+    found = {k: metric(weights.get(k, 1.0)) for k in shapes}
+    for name, m in found.items():
+        if m.size not in (None, shapes[name][0]):
+            raise ValueError(
+                f"expected a matrix of size {shapes[name][0]} as weight of {name!r}, got one of "
+                f"size {m.size}; it acts on the first axis of the control"
+            )
+    return found
+
+
+def _draw(field: AutomaticField, purpose: str, shape: tuple[int, ...]) -> Tensor:
+    drawn = torch.randn(shape, generator=generator(0, "automatic", purpose), dtype=torch.float64)
+    return drawn.to(torch.get_default_dtype())
+
+
+def _check_linear(field: AutomaticField) -> bool:
+    """Try the function on random samples and controls; whether it moves without control."""
+    z = _draw(field, "z", (3, field.size))
+    one, two = ({k: _draw(field, k + n, s) for k, s in field.shapes.items()} for n in "12")
+    both = {k: 2 * one[k] - 3 * two[k] for k in one}
+    none, a, b, c = (field.velocity(z, t) for t in (field._nothing(z), one, two, both))
+    bar = ROUNDING.get(z.dtype, 1e-2)
+    size = float(torch.stack([t.abs().amax() for t in (none, a, b, c)]).amax())
+    gap = float((c - none - 2 * (a - none) + 3 * (b - none)).abs().amax())
+    if not gap <= bar * max(size, 1.0):
+        raise ValueError(
+            f"expected a function linear in its controls {sorted(field.controls)}, got one that "
+            f"misses additivity by {gap:.1e} of {size:.1e}; move what is not linear into the state"
+        )
+    alone = torch.cat([field.velocity(row, one) for row in z.split(1)])
+    if not float((alone - a).abs().amax()) <= bar * max(size, 1.0):
+        raise ValueError(
+            "expected a function that moves each sample by itself, got one whose velocity depends "
+            "on the other samples; leave out normalisation over the batch"
+        )
+    return bool((none != 0).any())
