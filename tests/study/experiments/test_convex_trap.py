@@ -9,6 +9,7 @@ import pytest
 import torch
 from problems import refused
 
+from shooting import Solver, UpDown, carry
 from shooting.study.data import authors_seeds
 from shooting.study.data.functions import grid_points, samples
 from shooting.study.experiments import EXPERIMENTS, regression
@@ -17,11 +18,13 @@ from shooting.study.experiments.convex_trap import (
     ELSEWHERE,
     INTERVENTIONS,
     LIFT,
+    PARTS,
     PUBLISHED,
     STEPS,
     TRACED,
     TrapConfig,
     TrapTask,
+    bends,
     cured,
     fit_settings,
     grid,
@@ -32,6 +35,7 @@ from shooting.study.experiments.convex_trap import (
     take,
     train,
 )
+from shooting.study.experiments.convexity import is_convex
 from shooting.study.experiments.regression import TIMES, RegressionConfig
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -136,17 +140,60 @@ def test_what_is_noted_during_training_is_the_model_then():
 
 
 def test_negative_entries_of_theta1_by_hand():
-    model = make_model(replace(SMALL, signs="negative"))
+    """Static particles keep theta1 = sum of p_x sigma(v), so that it is known at every depth."""
+    model = make_model(replace(SMALL, model="static_particles"))
     with torch.no_grad():
         parts = model.unpack()
         theta1 = torch.einsum("rk,rka->ra", parts["p"][..., 0] / 4, parts["v"].clamp(min=0))
         found = signs(model)
-    assert (theta1 <= 0).all()
-    torch.testing.assert_close(found["theta1_negative"], theta1.sum(-1))
-    assert found["negative"].tolist() == [4.0, 4.0]
-    up = signs(make_model(replace(SMALL, signs="positive")))
-    assert up["negative"].tolist() == [0.0, 0.0]
-    assert up["theta1_negative"].tolist() == [0.0, 0.0]
+    share = theta1.clamp(max=0).abs().sum(-1) / theta1.abs().sum(-1)
+    torch.testing.assert_close(found["theta1_negative"], share)
+    assert found["negative"].tolist() == (parts["p"][..., 0] < 0).sum(-1).tolist()
+    for choice, count, share in (("positive", 0.0, 0.0), ("negative", 4.0, 1.0)):
+        one = signs(make_model(replace(SMALL, model="static_particles", signs=choice)))
+        assert one["negative"].tolist() == [count] * 2
+        assert one["theta1_negative"].tolist() == [share] * 2
+
+
+def through(theta, seed):
+    """The function of a control ``(1, slices, out, width)``, with a lift drawn at random."""
+    g = torch.Generator().manual_seed(seed)
+    x, field = grid_points(101), UpDown(1, 5)
+    start = torch.cat([x, x @ torch.randn(1, 5, generator=g) + torch.randn(5, generator=g)], -1)
+    path = carry(field, theta, start.unsqueeze(0), TIMES, solver=Solver(step=0.05))
+    return path[0, -1, :, 0].numpy()
+
+
+def test_a_control_without_negative_entries_is_convex():
+    """Whatever the lift and the biases. With negative entries in one part it need not be."""
+    broken = dict.fromkeys(PARTS, 0)
+    for seed in range(10):
+        g = torch.Generator().manual_seed(seed)
+        theta = {k: torch.rand(1, 20, *s, generator=g) for k, s in UpDown(1, 5).shapes.items()}
+        theta |= {k: 4 * theta[k] - 2 for k in ("b1", "b2")}
+        assert is_convex(through(theta, seed))
+        for name in PARTS:
+            # theta2 acts through an oscillation x'' = theta1 theta2 x: slow unless it is large
+            broken[name] += not is_convex(through({**theta, name: -8 * theta[name]}, seed))
+    assert min(broken.values()) > 0, broken
+
+
+def test_bends_are_those_of_the_clamped_control():
+    config = TrapConfig(momentum_std=2.0, seeds=tuple(range(6)))
+    model = make_model(config)
+    found = {k: v.numpy() for k, v in bends(model).items()}
+    with torch.no_grad():
+        curve = model(grid_points(101), TIMES)[:, -1, :, 0].numpy()
+    exact = np.diff(curve, 2, axis=-1).min(-1)
+    np.testing.assert_allclose(found["bend"], exact)
+    bent = exact < -1e-3  # the others have no bend to speak of
+    assert bent.sum() >= 3
+    # held constant on twenty slices: an error of the second order in their width, 1/400
+    np.testing.assert_allclose(found["bend/none"][bent], exact[bent], rtol=0.05)
+    for name in PARTS:
+        assert not np.allclose(found[f"bend/{name}"], found["bend/none"], rtol=0.05), name
+    up = bends(make_model(replace(SMALL, model="static_particles", signs="positive")))
+    torch.testing.assert_close(up["bend/theta1"], up["bend/none"])  # nothing to clamp
 
 
 def test_looks_are_spread_over_the_training():
