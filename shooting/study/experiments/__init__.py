@@ -9,12 +9,14 @@ from shooting.study.experiments.convex_trap import CONVEX_TRAP
 from shooting.study.experiments.regression import REGRESSION
 from shooting.study.experiments.rotating_mnist import ROTATING_MNIST
 from shooting.study.experiments.spiral import SPIRAL
+from shooting.study.experiments.spiral_cure import SPIRAL_CURE
 
 EXPERIMENTS: dict[str, Experiment] = {
     e.name: e
     for e in (
         REGRESSION,
         SPIRAL,
+        SPIRAL_CURE,
         CIRCLES,
         ABLATION_RUNS,
         CONVEX_TRAP,
