@@ -46,6 +46,7 @@ def obstacle(field: VectorField | None, tensors: Sequence[Tensor]) -> str | None
     return None if error is None else f"it could not be built: {error}"
 
 
+@functools.lru_cache(maxsize=32)  # a field never changes, and every solve asks
 def _stranger(field: VectorField) -> str | None:
     """Why solve.c does not know a field."""
     if not isinstance(field, Field) or not adjoint.knows(field):

@@ -140,3 +140,20 @@ def test_time_left_is_that_of_the_mean_training():
     assert progress.line().endswith("left 4, 1 skipped for want of data, 1 ended by an error, "
                                     "about 4.0 min to go")  # fmt: skip
     assert "to go" not in Progress(3).line()
+
+
+def test_run_says_beforehand_how_long_it_takes_where_an_experiment_can_tell(monkeypatch, capsys):
+    main([*TOY_RUN, "--only", "label=1"])
+    assert "takes about" not in capsys.readouterr().out  # the toy cannot tell
+    slow = dataclasses.replace(TOY, estimate=lambda config: 3600.0 * (1 + config.label))
+    monkeypatch.setitem(EXPERIMENTS, "toy", slow)
+    main([*TOY_RUN, "--only", "label=1"])
+    assert "about" not in capsys.readouterr().out  # done already: nothing to say
+    main(TOY_RUN)
+    said = capsys.readouterr().out
+    known = [c.label for c in TOY.grid("paper") if c.label != 1]
+    assert said.count("from its start") == len(known)
+    assert f"about {sum(known) + len(known)} h 00 min of one core" in said
+    assert said.index("of one core") < said.index("done 1 of")
+    main([*TOY_RUN, "--only", "label=1", "--fresh"])
+    assert "about 2 h 00 min of one core" in capsys.readouterr().out
