@@ -8,14 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from shooting import (
-    DynamicDirect,
-    DynamicParticles,
-    Solver,
-    StaticDirect,
-    StaticParticles,
-    UpDown,
-)
+from shooting import DynamicDirect, DynamicParticles, Solver, StaticDirect, StaticParticles, UpDown
 from shooting.fit import FitConfig
 from shooting.optim import Plateau
 from shooting.randomness import generator

@@ -9,11 +9,7 @@ import torch
 from problems import gap, refused
 from square import Memory, Square, build, settings
 
-from shooting import (
-    DynamicParticles,
-    NonFiniteError,
-    UpDown,
-)
+from shooting import DynamicParticles, NonFiniteError, UpDown
 from shooting.fit import fit
 from shooting.optim import Cosine, Plateau
 from shooting.parametrizations import ParticleInit, normal
