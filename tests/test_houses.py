@@ -45,7 +45,8 @@ STUDY: Rows = (
     ("records",),
     ("theory",),
     ("universality",),
-    ("claims", "figures"),
+    ("claims",),
+    ("figures",),
     ("cli",),
     ("__init__",),
 )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib as mpl
 import pytest
+import torch
 from toy import TOY
 
 from shooting.study.experiments import EXPERIMENTS
@@ -21,3 +23,13 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("FRESH", raising=False)
     monkeypatch.setitem(EXPERIMENTS, "toy", TOY)
     return tmp_path
+
+
+@pytest.fixture
+def only_toy(folders: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The toy experiment as the only one; threads that a command has set are taken back."""
+    for name in reversed(list(EXPERIMENTS)):  # they come back in the opposite order
+        if name != "toy":
+            monkeypatch.delitem(EXPERIMENTS, name)
+    yield
+    torch.set_num_threads(1)
