@@ -22,13 +22,13 @@ from hypothesis import strategies as st
 from toy import TOY, ToyConfig
 
 from shooting.errors import MissingDataError
-from shooting.study import storage
+from shooting.study import records, storage
 from shooting.study.experiments import EXPERIMENTS, PROFILES, Experiment
 from shooting.study.experiments.settings import as_dict, from_dict, later
-from shooting.study.records import files
-from shooting.study.records import store as records
+from shooting.study.records import files, store
 from shooting.study.records.checkpoints import FileCheckpoint
 from shooting.study.records.identity import digest, record_id
+from shooting.study.records.record import UNMEASURED
 from shooting.study.storage import BusyError, CorruptFileError, is_locked, lock
 
 pytestmark = pytest.mark.usefixtures("folders")
@@ -197,13 +197,13 @@ def test_fresh_does_not_continue_a_checkpoint(monkeypatch):
 def test_a_checkpoint_of_other_code_is_not_continued(monkeypatch, caplog):
     """The first epochs of one code and the last of another are a run of neither."""
     interrupt(monkeypatch)
-    monkeypatch.setattr(records.provenance, "source_hash", lambda: "0" * 64)
+    monkeypatch.setattr(store.provenance, "source_hash", lambda: "0" * 64)
     assert records.compute(TOY, CONFIG).provenance["resumed"] == 0
     assert "other code" in caplog.text
 
 
 def test_the_checkpoint_goes_when_the_record_is_there(record):
-    path = records.lock_path(TOY, CONFIG)
+    path = store.lock_path(TOY, CONFIG)
     assert not path.with_suffix(".safetensors").exists()
 
 
@@ -284,7 +284,7 @@ def test_a_local_record_from_before_does_not_count(record, monkeypatch):
 
 def test_what_is_not_needed_is_not_read(committed):
     """A damaged copy beside an intact committed record must not stop a page."""
-    local = records.folders()[1] / "toy" / committed[0].path.name
+    local = store.folders()[1] / "toy" / committed[0].path.name
     local.parent.mkdir(parents=True)
     local.write_bytes(b"half")
     assert records.load("toy", committed[0].config).path == committed[0].path
@@ -293,7 +293,7 @@ def test_what_is_not_needed_is_not_read(committed):
 def test_a_local_record_since_then_is_published_without_training(folders, monkeypatch):
     present(monkeypatch)
     local = records.compute(TOY, CONFIG)
-    monkeypatch.setattr(records, "_train", None)
+    monkeypatch.setattr(store, "_train", None)
     published = records.compute(TOY, CONFIG, out=folders / "records")
     assert published.path != local.path
     assert records.state_of(TOY, CONFIG) == "done"
@@ -309,7 +309,7 @@ def test_a_checkpoint_from_before_is_not_continued(monkeypatch, caplog):
 def test_a_checkpoint_of_no_use_is_not_called_started(monkeypatch):
     interrupt(monkeypatch)
     assert records.state_of(TOY, CONFIG) == "started"
-    monkeypatch.setattr(records.provenance, "source_hash", lambda: "0" * 64)
+    monkeypatch.setattr(store.provenance, "source_hash", lambda: "0" * 64)
     assert records.state_of(TOY, CONFIG) == "missing"
 
 
@@ -348,7 +348,7 @@ def test_what_begins_within_the_second_of_the_moment_counts(record, monkeypatch)
 def test_a_moment_without_a_zone_is_utc(monkeypatch):
     for text in ("2026-11-26T18:00", "2026-11-26T18:00+00:00", "2026-11-26T19:00+01:00"):
         monkeypatch.setenv("FRESH", text)
-        assert records.since() == datetime(2026, 11, 26, 18, tzinfo=UTC)
+        assert store.since() == datetime(2026, 11, 26, 18, tzinfo=UTC)
 
 
 def test_what_another_process_trains_is_gathered_last(monkeypatch):
@@ -360,7 +360,7 @@ def test_what_another_process_trains_is_gathered_last(monkeypatch):
         order.append(config)
         return compute(experiment, config)
 
-    monkeypatch.setattr(records, "compute", watched)
+    monkeypatch.setattr(store, "compute", watched)
     assert len(records.gather("toy", "paper")) == len(order)
     assert order == [*TOY.grid("paper")[1:], busy]
 
@@ -375,7 +375,7 @@ def test_what_needs_data_of_other_machines_is_left_out(monkeypatch, caplog, capf
             raise BusyError("another process") if busy and not wait else MissingDataError("no data")
         return compute(experiment, config, wait=wait)
 
-    monkeypatch.setattr(records, "compute", poor)
+    monkeypatch.setattr(store, "compute", poor)
     with caplog.at_level("INFO"):
         assert [r.config for r in records.gather("toy", "paper")] == TOY.grid("paper")[1:]
     assert f"{record_id('toy', lacking)} is not trained: no data" in caplog.text
@@ -486,7 +486,7 @@ def test_numbers_that_cannot_be_measured_fail_the_run():
         return dataclasses.replace(outcome, metrics={"loss": [1.0, np.inf, 2.0]})
 
     record = records.compute(dataclasses.replace(TOY, train=train), CONFIG)
-    assert record.failed_at.tolist() == [-1, records.UNMEASURED, -1]
+    assert record.failed_at.tolist() == [-1, UNMEASURED, -1]
 
 
 # --- corruption ----------------------------------------------------------------------------
@@ -649,7 +649,7 @@ def test_rotten_arrays_are_not_published(record, folders):
 def test_a_record_that_is_being_replaced_is_the_new_one_or_none(record, monkeypatch, moment):
     """Between the reading of its JSON and of its arrays another process puts a new one there."""
     document, arrays = files.read_document(record.path), record.arrays
-    honest, done = records.read_arrays, []
+    honest, done = files.read_arrays, []
 
     def late(path, about):
         if not done:
@@ -659,7 +659,7 @@ def test_a_record_that_is_being_replaced_is_the_new_one_or_none(record, monkeypa
                 record.path.unlink()  # as it is before the new JSON is there
         return honest(path, about)
 
-    monkeypatch.setattr(records, "read_arrays", late)
+    monkeypatch.setattr("shooting.study.records.record.read_arrays", late)
     found = records.load("toy", CONFIG)
     assert done
     assert (found is None) if moment == "half" else ("new" in found.arrays)
@@ -697,7 +697,7 @@ def test_death_between_arrays_and_json_leaves_no_record(record, monkeypatch):
 def test_a_full_disk_leaves_the_old_record_and_no_litter(record, monkeypatch, full_at):
     """Nothing is removed before all that replaces it is on disk."""
     asked = []
-    target = records.folders()[1] / "toy" / f"{record.id}.json"
+    target = store.folders()[1] / "toy" / f"{record.id}.json"
     before = records.compute(TOY, CONFIG, out=target.parents[1])
 
     def fsync(handle):
@@ -754,7 +754,7 @@ def elsewhere():
     """Another process that holds the lock of CONFIG."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    process = context.Process(target=hold, args=(records.lock_path(TOY, CONFIG), there))
+    process = context.Process(target=hold, args=(store.lock_path(TOY, CONFIG), there))
     process.start()
     assert here.poll(PATIENCE)
     yield process
@@ -771,7 +771,7 @@ def test_a_run_of_another_process_is_left_alone(elsewhere):
 def test_a_killed_process_leaves_no_lock(elsewhere):
     elsewhere.kill()
     elsewhere.join(PATIENCE)
-    assert not is_locked(records.lock_path(TOY, CONFIG))
+    assert not is_locked(store.lock_path(TOY, CONFIG))
     assert records.compute(TOY, CONFIG, wait=False).id == record_id("toy", CONFIG)
 
 
