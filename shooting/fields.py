@@ -414,7 +414,7 @@ def _feature(feature: Feature | str | None, owner: str) -> Feature:
     found = Identity(found) if isinstance(found, str) else found
     if not isinstance(found, Feature):
         raise ValueError(
-            f"expected the feature of {owner} to have reads, key, value and pull_back, got "
+            f"expected the feature of {owner} to be a Feature, with value and pull_back, got "
             f"{feature!r}; try Activated('v'), a slot's name, or Function(f, reads=('x',))"
         )
     return found

@@ -41,6 +41,7 @@ from torch import Tensor
 from shooting.fit import Checkpoint, FitConfig
 from shooting.flow import carry
 from shooting.parametrizations import (
+    Controlled,
     DynamicParticles,
     Parametrization,
     ParticleInit,
@@ -238,7 +239,7 @@ class TrapTask(RegressionTask):
             return super().batches(epoch)
         return iter(self.shown[10 * epoch : 10 * (epoch + 1)])
 
-    def loss(self, model: Parametrization, batch: Tensor) -> Tensor:
+    def loss(self, model: Controlled, batch: Tensor) -> Tensor:
         """The regression's loss; those of the authors' batches are kept."""
         found = super().loss(model, batch)
         if self.shown is not None and batch is not self.watch:

@@ -85,7 +85,7 @@ def test_two_processes_train_once_and_agree(folders):
 def test_a_record_that_is_being_replaced_is_the_new_one_or_none(record, monkeypatch, moment):
     """Between the reading of its JSON and of its arrays another process puts a new one there."""
     document, arrays = files.read_document(record.path), record.arrays
-    honest, done = records.read_arrays, []
+    honest, done = files.read_arrays, []
 
     def late(path, about):
         if not done:
@@ -95,7 +95,7 @@ def test_a_record_that_is_being_replaced_is_the_new_one_or_none(record, monkeypa
                 record.path.unlink()  # as it is before the new JSON is there
         return honest(path, about)
 
-    monkeypatch.setattr(records, "read_arrays", late)
+    monkeypatch.setattr("shooting.study.records.record.read_arrays", late)
     found = records.load("toy", CONFIG)
     assert done
     assert (found is None) if moment == "half" else ("new" in found.arrays)

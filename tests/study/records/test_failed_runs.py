@@ -77,4 +77,4 @@ def test_numbers_that_cannot_be_measured_fail_the_run():
         return dataclasses.replace(outcome, metrics={"loss": [1.0, np.inf, 2.0]})
 
     record = records.compute(dataclasses.replace(TOY, train=train), CONFIG)
-    assert record.failed_at.tolist() == [-1, records.UNMEASURED, -1]
+    assert record.failed_at.tolist() == [-1, UNMEASURED, -1]
