@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
@@ -13,12 +12,6 @@ from shooting.study.figures import balls, circles, comparison, images, regressio
 
 COLOURS = {"mine": "#123456", "yours": "#abcdef", "theirs": "#fedcba"}
 ERRORS = np.array([1.0, 1.1, 1.2, 1.3, 99.0, np.nan])
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 def record(model, **settings):

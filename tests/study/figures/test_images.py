@@ -1,21 +1,15 @@
+"""Figures of the rotating threes, from synthetic records."""
+
 from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pytest
 
 from shooting.study.data.rotating_mnist import ANGLES
-from shooting.study.experiments.bouncing_balls import PREDICTED, BallsConfig
 from shooting.study.experiments.models import MODELS
 from shooting.study.experiments.rotating_mnist import HELD_OUT, RotatingConfig
-from shooting.study.figures import balls, images
+from shooting.study.figures import images
 from shooting.study.figures.style import MODEL_COLOURS
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 def threes(config, *, mse=0.02, decoder=0.01, circularity=0.6):
@@ -68,36 +62,3 @@ def test_a_plane_keeps_distances_and_starts_left():
     assert flat[0, 0] <= 0
     between = np.linalg.norm(path[:, None] - path, axis=-1)  # the path lies in a plane: no loss
     np.testing.assert_allclose(np.linalg.norm(flat[:, None] - flat, axis=-1), between, atol=1e-12)
-
-
-def test_balls_are_drawn_from_the_first_step_ahead():
-    misses = np.arange(20.0)[None]
-    run = SimpleNamespace(config=BallsConfig(), arrays={"misses": misses})
-    (ax,) = balls.error_by_step([run], {"copy": np.full(10, 0.5)}).axes
-    lines = {line.get_label(): line for line in ax.lines}
-    drawn = lines[MODELS["dynamic_particles"]]
-    assert list(drawn.get_xdata()) == list(range(1, 11))
-    assert list(drawn.get_ydata()) == list(misses[0, PREDICTED])
-    assert list(lines["copy"].get_ydata()) == [0.5] * 10
-
-
-def test_runs_of_one_model_share_its_colour_and_not_their_style():
-    runs = [
-        SimpleNamespace(config=c, arrays={"misses": np.full((1, 20), 1.0)})
-        for c in (BallsConfig.reduced(), BallsConfig.wide(), BallsConfig(model="static_direct"))
-    ]
-    (ax,) = balls.error_by_step(runs, {}, names=["small", "wide", "other"]).axes
-    small, wide, other = ax.lines
-    assert [line.get_label() for line in ax.lines] == ["small", "wide", "other"]
-    assert small.get_color() == wide.get_color() != other.get_color()
-    assert small.get_marker() == other.get_marker() != wide.get_marker()
-
-
-def test_wall_of_balls_has_truth_above_each_model():
-    truth = np.full((2, 20, 28, 28), 9, np.uint8)
-    first, second = (np.full((2, 20, 28, 28), v, np.uint8) for v in (100, 200))
-    (ax,) = balls.sequences(truth, [first, second], ["one", "two"]).axes
-    wall = ax.images[0].get_array()
-    assert wall.shape == (6 * 28, PREDICTED.stop * 28)
-    assert [int(wall[k * 28, 0]) for k in range(6)] == [9, 100, 200] * 2
-    assert [t.get_text() for t in ax.get_yticklabels()] == ["truth", "one", "two"] * 2

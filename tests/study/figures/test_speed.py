@@ -1,6 +1,5 @@
 """Figures of the chapter on speed, from a synthetic record."""
 
-import matplotlib.pyplot as plt
 import pytest
 
 from shooting.study.figures import speed
@@ -39,12 +38,6 @@ def record():
             },
         },
     }
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 def test_factors_are_per_run_over_one_run_of_torchdiffeq(record):

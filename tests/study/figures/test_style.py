@@ -24,7 +24,6 @@ def _own_style():
     with mpl.rc_context():
         use_style()
         yield
-    plt.close("all")
 
 
 @pytest.fixture

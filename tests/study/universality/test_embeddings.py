@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import shooting
-from shooting.activations import activation
 from shooting.study.universality.embeddings import (
     Lift,
     MovingNet,
@@ -21,19 +20,8 @@ from shooting.study.universality.embeddings import (
     stack,
 )
 from shooting.study.universality.networks import ShallowNet
-from shooting.study.universality.pieces import Piece, control, drive, energy
-
-TANH = activation("tanh")
-
-
-def weights(seed: int, dim: int = 2, neurons: int = 3) -> list[torch.Tensor]:
-    g = torch.Generator().manual_seed(seed)
-    shapes = [(dim, neurons), (neurons, dim), (neurons,), (dim,)]
-    return [torch.randn(s, generator=g, dtype=torch.float64) for s in shapes]
-
-
-def still(seed: int, **size) -> ShallowNet:
-    return ShallowNet(*weights(seed, **size), TANH)
+from shooting.study.universality.pieces import Piece, drive
+from tests.study.universality.examples import TANH, still, weights
 
 
 def moving(seed: int, length: float = 1.0) -> MovingNet:
@@ -150,51 +138,3 @@ def test_dimension_of_lemma6(dim, neurons, k):
     assert field.inflation == math.ceil(k * neurons / dim)
     assert lift.weight.shape == (field.slots["v"], dim)
     assert {name: tuple(v.shape[1:]) for name, v in theta.items()} == field.shapes
-
-
-def test_too_few_dimensions_is_refused():
-    with pytest.raises(ValueError, match="inflation factor"):
-        still(0, neurons=5).padded(4)
-
-
-def test_padding_changes_nothing(x):
-    net = still(0)
-    assert torch.allclose(net(x), net.padded(8)(x), atol=1e-14)  # order of summation
-
-
-def test_network_slope_and_curvature_are_bounds(x):
-    net = still(2, neurons=6)
-    jacobian = torch.func.vmap(torch.func.jacrev(lambda y: net(y[None])[0]))(x)
-    assert torch.allclose(net.jacobian(x), jacobian, atol=1e-13)  # rounding
-    h = torch.tensor([0.6, 0.8], dtype=torch.float64)
-    for k in range(20):
-        y = torch.full((1, 2), 0.1 * k - 1, dtype=torch.float64)
-        d2 = torch.func.vmap(torch.func.jacrev(torch.func.jacrev(lambda s: net(s[None])[0])))(y)[0]
-        assert float(torch.linalg.vector_norm(d2 @ h @ h)) <= net.curvature()
-    assert float(torch.linalg.matrix_norm(jacobian, 2).max()) <= net.lipschitz()
-    with pytest.raises(ValueError, match="second derivative"):
-        replace(net, sigma=activation("relu")).curvature()
-
-
-def test_bad_networks_and_pieces_are_refused():
-    a, w, c, b = weights(0)
-    with pytest.raises(ValueError, match="weight A"):
-        ShallowNet(a.T, w, c, b, TANH)
-    with pytest.raises(ValueError, match="finite weight c"):
-        ShallowNet(a, w, c / 0, b, TANH)
-    with pytest.raises(ValueError, match="positive length"):
-        Piece(0.0, {})
-    field = shooting.UpDown(2, 2)
-    with pytest.raises(ValueError, match="theta2 of shape"):
-        control(field, theta2=torch.zeros(2, 4))
-    with pytest.raises(ValueError, match="weights among"):
-        control(field, theta4=torch.zeros(2, 4))
-
-
-def test_energy_of_constant_and_varying_pieces():
-    field = shooting.UpDown(1, 1)
-    one = torch.ones(1, 1, dtype=torch.float64)
-    constant = Piece(2.0, control(field, theta1=3 * one))
-    rising = Piece(1.0, lambda t: control(field, theta3=t * one))
-    assert energy(field, [constant]) == pytest.approx(9.0)
-    assert energy(field, [rising]) == pytest.approx(10 / 6)  # theta3 weighs 10, Simpson is exact

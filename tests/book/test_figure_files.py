@@ -1,0 +1,58 @@
+"""Below each figure: its files, and the command that draws it."""
+
+from __future__ import annotations
+
+import re
+
+import figure_files
+import html_checks as checks
+
+
+def test_every_figure_of_a_notebook_names_its_files(root):
+    nameless = {
+        (path.stem, label)
+        for path in root.glob("notebooks/*.ipynb")
+        for label, names in figure_files.figures(path).items()
+        if not names
+    }
+    assert nameless == set()
+
+
+def test_control_a_figure_that_is_not_saved_is_noticed():
+    assert figure_files.file_names("draw(fig)\nplt.show()") == []
+    assert figure_files.file_names('save(draw(x, "y"), "name");') == ["name"]
+    assert figure_files.file_names('show("fig7", "fig8")') == ["fig7-fig8"]
+
+
+def test_a_figure_offers_the_files_there_are(tmp_path, monkeypatch):
+    monkeypatch.setenv("SHOOTING_FIGDIR", str(tmp_path))
+    bare = figure_files.line("notebooks/12_circles", "flow", "make it")
+    assert "<a " not in bare
+    assert "<code>make it</code>" in bare
+    for kind in figure_files.KINDS:
+        (tmp_path / f"flow.{kind}").write_text(kind)
+    full = figure_files.line("notebooks/12_circles", "flow", "make it")
+    assert re.findall(r'href="\.\./_figures/flow\.(\w+)"', full) == ["svg", "pdf", "png"]
+
+
+def test_every_figure_on_a_page_says_how_to_redraw_it(site):
+    for page in checks.pages(site):
+        if page.parent.name == "notebooks":
+            parsed = checks.parse(page)
+            drawn = parsed.select("figure.align-default, figure.moving")
+            assert len(drawn) == len(parsed.select(".figure-files")), page.name
+
+
+def test_a_moving_figure_offers_its_file_wherever_it_stands(site):
+    """Its notebook's page and the front page, which shows it too."""
+    for name in ("notebooks/00_opening", "book/index"):
+        (figure,) = checks.parse(site / f"{name}.html").select("figure.moving")
+        below = figure.find_next_sibling()
+        assert below["class"] == ["figure-files"], name
+        assert "make _build/runs/quick/00_opening.ipynb" in below.text
+        assert "PDF" not in below.text  # which cannot move
+
+
+def test_control_only_the_notebook_that_writes_a_movie_is_named(root):
+    found = [n for n in root.glob("notebooks/*.ipynb") if figure_files.saves(n, "opening-flow")]
+    assert [n.stem for n in found] == ["00_opening"]

@@ -1,0 +1,129 @@
+"""Training that goes wrong: failures stay in their run, and resuming changes no bit."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from problems import gap, refused
+from square import Memory, Square, build, settings
+
+from shooting import DynamicParticles, NonFiniteError, UpDown
+from shooting.fit import fit
+from shooting.optim import Cosine, Plateau
+from shooting.parametrizations import ParticleInit, normal
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+
+@pytest.mark.parametrize("through_gradient", [False, True])
+@pytest.mark.parametrize("first", [0, 1, 5])
+def test_failed_run_stays_and_neighbours_do_not_notice(first, through_gradient):
+    seeds = (0, 1, 2)
+    clean, ill = build(seeds=seeds), build(seeds=seeds)
+    task = Square(seeds, poison={1: first}, through_gradient=through_gradient)
+    want = fit(clean, Square(seeds), settings(5))
+    got = fit(ill, task, settings(5))
+    assert got.failed.tolist() == [-1, first, -1]
+    assert got.alive.tolist() == [True, False, True]
+    assert want.failed.tolist() == [-1, -1, -1]
+    assert all(torch.equal(f[1], task.seen[first][1]) for f in (*task.seen[first:], ill.flat))
+    assert bool(torch.isfinite(ill.flat).all())
+    for r in (0, 2):
+        assert torch.equal(ill.flat[r], clean.flat[r])
+        assert torch.equal(got.history[:, r], want.history[:, r])
+        assert torch.equal(got.early[:, r], want.early[:, r])
+
+
+def test_neighbours_of_a_failed_run_train_as_without_it():
+    with_it, without = build(seeds=[0, 1, 2]), build(seeds=[0, 2])
+    fit(with_it, Square((0, 1, 2), poison={1: 3}), settings(10))
+    fit(without, Square((0, 2)), settings(10))
+    assert gap(with_it.flat[[0, 2]], without.flat) <= 1e-10
+
+
+def test_a_failed_run_is_not_revived():
+    """One bad step is enough, though later losses are finite again."""
+
+    class Once(Square):
+        def loss(self, model, batch):
+            self.poison = {1: 3} if self.step == 3 else {}
+            return super().loss(model, batch)
+
+    model, task = build(seeds=[0, 1]), Once((0, 1))
+    result = fit(model, task, settings(5))
+    assert result.failed.tolist() == [-1, 3]
+    assert torch.equal(model.flat[1], task.seen[3][1])
+
+
+def test_no_run_left_is_an_error():
+    task = Square((0, 1), poison={0: 2, 1: 5})
+    with refused("(at steps [2, 5])", "my label", error=NonFiniteError) as _:
+        fit(build(seeds=[0, 1]), task, settings(10), label="my label")
+    assert task.step == 6  # given up at the end of that epoch
+
+
+def test_single_run_that_fails_is_an_error():
+    class Nan(Square):
+        def loss(self, model, batch):
+            return super().loss(model, batch) * float("nan")
+
+    with pytest.raises(NonFiniteError) as caught:
+        fit(build(seed=0), Nan(None), settings(2))
+    assert caught.value.steps == (0,)
+
+
+def test_blow_up_of_every_run_is_an_error():
+    """Momenta of size 1e3, in the sum convention: the solve itself overflows."""
+    model = DynamicParticles(
+        UpDown(1, 4), 10, init=ParticleInit(p=normal(1e3)), momentum_scale=1.0, seeds=[0, 1]
+    )
+    with refused("[0, 0]", "momenta", error=NonFiniteError):
+        fit(model, Square((0, 1)), settings(2))
+
+
+@pytest.mark.parametrize("schedule", [Plateau(patience=1, every=2), Cosine(8), None])
+def test_resuming_at_any_epoch_changes_no_bit(schedule):
+    """With a frozen part, a schedule, and a run that fails on the way."""
+    seeds, config = (0, 1, 2), settings(8, schedule=schedule, frozen=("x",), frozen_epochs=3)
+
+    class Fails(Square):
+        def loss(self, model, batch):  # a function of the batch alone, as a real failure is
+            loss = super().loss(model, batch)
+            return torch.where(batch[:, 0, 0] == mark, float("nan"), loss)
+
+    mark = list(Square(seeds).batches(4))[1][1, 0, 0]
+    whole, memory = build(seeds=seeds), Memory()
+    want = fit(whole, Fails(seeds), config, checkpoint=memory)
+    assert want.failed.tolist() == [-1, 9, -1]
+    assert len(memory.states) == 8
+    for k, state in enumerate(memory.states):
+        again, task = build(seeds=seeds), Fails(seeds)
+        got = fit(again, task, config, checkpoint=Memory(copy.deepcopy(state)))
+        assert task.step == 2 * (7 - k)  # only what was missing
+        assert torch.equal(again.flat, whole.flat)
+        assert torch.equal(got.failed, want.failed)
+        for a, b in ((got.history, want.history), (got.early, want.early)):
+            assert torch.equal(a, b) or torch.equal(a.nan_to_num(7.0), b.nan_to_num(7.0))
+
+
+def test_control_resuming_without_moments_is_noticed():
+    seeds, memory = (0, 1), Memory()
+    whole = build(seeds=seeds)
+    fit(whole, Square(seeds), settings(4), checkpoint=memory)
+    state = memory.states[1]
+    for key in state:
+        if key.startswith("adam.mean"):
+            state[key].zero_()
+    again = build(seeds=seeds)
+    fit(again, Square(seeds), settings(4), checkpoint=Memory(state))
+    assert gap(again.flat, whole.flat) > 1e-6
+
+
+def test_last_epoch_is_always_saved():
+    memory = Memory(due=False)
+    model = build(seed=0)
+    fit(model, Square(None), settings(3), checkpoint=memory)
+    assert len(memory.states) == 1
+    assert torch.equal(memory.states[0]["model.flat"], model.flat)
