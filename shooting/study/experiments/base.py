@@ -49,12 +49,14 @@ class Experiment:
         config: Frozen dataclass of settings; every field is JSON-able and enters the identity.
         grid: Configs of a profile: the grid lives here once and feeds make, tests and the sweep.
         train: Trains one config (an ensemble), resuming from the checkpoint if it holds a state.
+        estimate: Seconds that a config takes on this machine, where a training takes hours.
     """
 
     name: str
     config: type
     grid: Callable[[str], Sequence[Any]]
     train: Callable[[Any, Checkpoint | None], Outcome]
+    estimate: Callable[[Any], float] | None = None
 
 
 def check_profile(profile: str) -> str:
