@@ -17,27 +17,30 @@ STUDY = ("matplotlib", "seaborn", "PIL", "pandas", "yaml", "safetensors", "mlxte
 
 
 class Classifier(torch.nn.Module):
-    """A shooting block between two linear layers."""
+    """A block of convolutions between two layers of anyone's own."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.front = torch.nn.Linear(3, 2)
-        self.block = shooting.DynamicParticles(shooting.UpDown(dim=2, inflation=4), particles=5)
-        self.back = torch.nn.Linear(2, 2)
+        field = shooting.ConvUpDown(channels=2, inflation=2, sites=(6, 6))
+        self.front = torch.nn.Conv2d(1, 2, 3, padding=1)
+        self.block = shooting.DynamicParticles(field, particles=3)
+        self.back = torch.nn.Linear(2 * 6 * 6, 2)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Scores ``(n, 2)`` of points ``(n, 3)``."""
-        return self.back(self.block(self.front(x), [0.0, 1.0])[-1])
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Scores ``(n, 2)`` of images ``(n, 1, 6, 6)``."""
+        end = self.block(self.front(images), [0.0, 1.0])[-1]
+        return self.back(end.flatten(1))
 
 
 def ten_steps() -> list[float]:
-    """Losses of ten steps of Adam on two classes of random points."""
+    """Losses of ten steps of Adam on images that are brighter on the left or on the right."""
     torch.manual_seed(0)
-    x, model = torch.randn(64, 3), Classifier()
-    y = (x[:, 0] * x[:, 1] > 0).long()
+    images, model = torch.randn(64, 1, 6, 6), Classifier()
+    bright = (images[..., :3].sum((1, 2, 3)) > images[..., 3:].sum((1, 2, 3))).long()
     optimiser, losses = torch.optim.Adam(model.parameters(), lr=0.03), []
     for _ in range(10):
-        loss = torch.nn.functional.cross_entropy(model(x), y) + 1e-3 * model.block.penalty()
+        error = torch.nn.functional.cross_entropy(model(images), bright)
+        loss = error + 1e-3 * model.block.penalty()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

@@ -1,4 +1,4 @@
-"""The only command line: ``python -m shooting run|verify|status|figure|data``."""
+"""The only command line: ``python -m shooting run|verify|status|figure|data|new``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from shooting.errors import MissingDataError
-from shooting.study import records
+from shooting.study import records, scaffold
 from shooting.study.data.fetch import fetch_mnist
 from shooting.study.experiments import EXPERIMENTS, PROFILES, Experiment
 from shooting.study.experiments.base import float32
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     top = argparse.ArgumentParser(prog="python -m shooting", description=__doc__)
-    commands = top.add_subparsers(required=True, metavar="run|verify|status|figure|data")
+    commands = top.add_subparsers(required=True, metavar="run|verify|status|figure|data|new")
 
     one = commands.add_parser("run", help="train what is missing, one config after the other")
     _select(one, required=True)
@@ -87,6 +87,11 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("folder", type=Path, help="where to, e.g. what $SHOOTING_DATA names")
     _add_threads(one)
     one.set_defaults(command=data)
+
+    one = commands.add_parser("new", help="write the files of a new experiment")
+    one.add_argument("name", help="of its module, page and records, e.g. double_well")
+    _add_threads(one)
+    one.set_defaults(command=new)
     return top
 
 
@@ -352,6 +357,20 @@ def data(options: argparse.Namespace) -> int:
         print(error)
         return 1
     print(f"{len(brought)} files fetched; the test files of MNIST are in {options.folder}")
+    return 0
+
+
+def new(options: argparse.Namespace) -> int:
+    """Write the files of a new experiment; 1 if the name will not do."""
+    try:
+        paths = scaffold.new(options.name)
+    except (ValueError, FileExistsError) as error:
+        print(error)
+        return 1
+    print("\n".join(["written or changed:", *(f"  {path}" for path in paths), "try:"]))
+    print(f"  python -m pytest tests/study/experiments/test_{options.name}.py")
+    print(f"  make page PAGE={options.name}")
+    print("what comes then is in CONTRIBUTING.md, How to add an experiment")
     return 0
 
 

@@ -12,7 +12,7 @@ from shooting.study.cli import main
 from shooting.study.paths import NotInCheckoutError
 
 TRAIN = ["run", "--experiment", "regression", "--profile", "quick"]
-COMMANDS = [TRAIN, ["verify"], ["status"], ["figure", "fig2"]]
+COMMANDS = [TRAIN, ["verify"], ["status"], ["figure", "fig2"], ["new", "double_well"]]
 SENTENCE = r"^expected book/\S+ beside the package, found none in .*; the study needs a checkout"
 BARE = """
 import sys
