@@ -1,14 +1,16 @@
 r"""Features $\varphi_b(z)$: what a term reads from a state, its value and its pull-back.
 
-A feature is anything with `reads`, `key`, `value` and `pull_back`; those of this module are the
-shipped ones. Values carry the sites of an image slot along: ``(..., n, *sites, F)``.
+A feature has `reads`, `key`, `value` and `pull_back`; those of this module are the shipped ones.
+Values carry the sites of an image slot along: ``(..., n, *sites, F)``.
+
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -20,27 +22,31 @@ from shooting.errors import require_choice
 Parts = Mapping[str, Tensor]
 
 
-@runtime_checkable
-class Feature(Protocol):
-    """What a term reads."""
+class Feature(ABC):
+    """What a term reads: its value, its pull-back, and a key.
 
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """Names of the slots that the value depends on."""
+    Attributes:
+        reads: Names of the slots that the value depends on.
+    """
+
+    reads: tuple[str, ...] = ()
 
     @property
     def key(self) -> Hashable:
-        """Features with equal keys are computed once."""
+        """Features with equal keys are computed once; by default equal features."""
+        return self
 
+    @abstractmethod
     def value(self, parts: Parts) -> Tensor:
         """phi(z) ``(..., n, *sites, F)`` from the slots ``(..., n, *sites, width)``."""
 
+    @abstractmethod
     def pull_back(self, parts: Parts, bar: Tensor) -> dict[str, Tensor]:
         """(d phi)^T bar for each slot that is read, in the slot's shape."""
 
 
 @dataclass(frozen=True)
-class Constant:
+class Constant(Feature):
     """phi = 1, so that its control is a bias.
 
     Attributes:
@@ -48,16 +54,6 @@ class Constant:
     """
 
     like: str = ""
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """None."""
-        return ()
-
-    @property
-    def key(self) -> Hashable:
-        """Its kind and sites."""
-        return ("1", self.like)
 
     def value(self, parts: Parts) -> Tensor:
         """Ones ``(..., n, *sites, 1)``."""
@@ -72,20 +68,20 @@ class Constant:
 
 
 @dataclass(frozen=True)
-class Identity:
-    """phi = the slot itself."""
+class OfSlot(Feature):
+    """A feature of one slot."""
 
     slot: str
 
     @property
-    def reads(self) -> tuple[str, ...]:
+    def reads(self) -> tuple[str, ...]:  # type: ignore[override]
         """The slot."""
         return (self.slot,)
 
-    @property
-    def key(self) -> Hashable:
-        """Its kind and slot."""
-        return ("id", self.slot)
+
+@dataclass(frozen=True)
+class Identity(OfSlot):
+    """phi = the slot itself."""
 
     def value(self, parts: Parts) -> Tensor:
         """The slot."""
@@ -100,31 +96,23 @@ class Identity:
 
 
 @dataclass(frozen=True)
-class Activated:
+class Activated(OfSlot):
     """phi = sigma(slot), entry by entry.
 
     Attributes:
         slot: The slot.
-        sigma: Activation, by name or as an `Activation`.
+        sigma: Activation, by name or as an `Activation`; kept as the latter.
     """
 
-    slot: str
     sigma: str | Activation = "relu"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sigma", activation(self.sigma))
 
     @property
     def act(self) -> Activation:
         """The activation with its derivatives."""
-        return activation(self.sigma)
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """The slot."""
-        return (self.slot,)
-
-    @property
-    def key(self) -> Hashable:
-        """Its slot and activation."""
-        return ("act", self.slot, self.act)
+        return cast(Activation, self.sigma)
 
     def value(self, parts: Parts) -> Tensor:
         """sigma(slot)."""
@@ -142,7 +130,7 @@ PADDINGS = ("periodic", "zero")
 
 
 @dataclass(frozen=True)
-class Patches:
+class Patches(OfSlot):
     r"""phi(u) = the $k \times k$ patch around site u of an image slot, or of sigma of it.
 
     Its control is a convolution kernel ``(out, channels * k * k)``, as in
@@ -151,36 +139,27 @@ class Patches:
     Attributes:
         slot: A slot with two axes of sites.
         kernel: Odd side length k.
-        sigma: Activation applied before, or None.
+        sigma: Activation applied before, by name or as an `Activation`, or None.
         padding: ``periodic`` or ``zero``; the image keeps its size.
     """
 
-    slot: str
     kernel: int = 3
     sigma: str | Activation | None = None
     padding: str = "periodic"
 
     def __post_init__(self) -> None:
+        require_choice(self.padding, PADDINGS, "a padding")
         if isinstance(self.kernel, bool) or self.kernel < 1 or self.kernel % 2 == 0:
             raise ValueError(
                 f"expected an odd side length of the kernel, got {self.kernel!r}; try kernel=3"
             )
-        require_choice(self.padding, PADDINGS, "a padding")
+        if self.sigma is not None:
+            object.__setattr__(self, "sigma", activation(self.sigma))
 
     @property
     def act(self) -> Activation | None:
         """The activation, if there is one."""
-        return None if self.sigma is None else activation(self.sigma)
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """The slot."""
-        return (self.slot,)
-
-    @property
-    def key(self) -> Hashable:
-        """Slot, kernel, activation and padding."""
-        return ("patches", self.slot, self.kernel, self.act, self.padding)
+        return cast("Activation | None", self.sigma)
 
     def value(self, parts: Parts) -> Tensor:
         """Patches ``(..., n, height, width, channels * k * k)``."""
@@ -232,7 +211,7 @@ def _wrap(image: Tensor, edge: int, axis: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Function:
+class Function(Feature):
     """phi = any differentiable function of some slots; its pull-back by automatic differentiation.
 
     Attributes:
@@ -243,16 +222,11 @@ class Function:
     """
 
     function: Callable[..., Tensor]
-    reads: tuple[str, ...] = field(default=())
-    name: str = "φ"
+    reads: tuple[str, ...] = ()
+    name: str = field(default="φ", compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reads", tuple(self.reads))
-
-    @property
-    def key(self) -> Hashable:
-        """The function and what it reads."""
-        return ("function", self.function, self.reads)
 
     def value(self, parts: Parts) -> Tensor:
         """The function of the slots."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -56,14 +57,12 @@ class Term:
     @property
     def metric(self) -> Metric:
         """M_b."""
-        assert isinstance(self.weight, Metric)
-        return self.weight
+        return cast(Metric, self.weight)
 
     @property
     def phi(self) -> Feature:
         """The feature."""
-        assert isinstance(self.feature, Feature)
-        return self.feature
+        return cast(Feature, self.feature)
 
     @property
     def is_bias(self) -> bool:
@@ -94,8 +93,7 @@ class Drift:
     @property
     def phi(self) -> Feature:
         """The feature."""
-        assert isinstance(self.feature, Feature)
-        return self.feature
+        return cast(Feature, self.feature)
 
     def __str__(self) -> str:
         return f"{self.out} ← {self.feature}·{self.factor:g} (drift)"
@@ -416,7 +414,7 @@ def _feature(feature: Feature | str | None, owner: str) -> Feature:
     found = Identity(found) if isinstance(found, str) else found
     if not isinstance(found, Feature):
         raise ValueError(
-            f"expected the feature of {owner} to have reads, key, value and pull_back, got "
+            f"expected the feature of {owner} to be a Feature, with value and pull_back, got "
             f"{feature!r}; try Activated('v'), a slot's name, or Function(f, reads=('x',))"
         )
     return found

@@ -91,11 +91,16 @@ class Adam:
         rate = self._spread(self.lr, w)
         if alive is not None:
             alive = alive.bool()
-            grad = torch.where(self._spread(alive, w), grad, torch.zeros_like(grad))
+            if not bool(alive.all()):
+                grad = grad.masked_fill(~self._spread(alive, w), 0.0)
             rate = rate * self._spread(alive, w)
-        mean += gain1 * (grad - mean)
-        square += gain2 * (grad * grad - square)
-        w -= rate * first * mean / (square.sqrt() / root + self.eps)
+        # mean += gain1 (grad - mean), square += gain2 (grad^2 - square), in two arrays of scratch:
+        # fresh memory would cost as much as the arithmetic
+        change = torch.sub(grad, mean).mul_(gain1)
+        mean.add_(change)
+        square.add_(torch.mul(grad, grad, out=change).sub_(square).mul_(gain2))
+        below = torch.sqrt(square, out=change).div_(root).add_(self.eps)
+        w.sub_((rate * first).mul(mean).div_(below))
 
     def state_dict(self) -> StateDict:
         """All state as flat tensors by name."""

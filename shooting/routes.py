@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 from collections.abc import Sequence
 
 import torch
@@ -12,6 +14,8 @@ from shooting.adjoint import knows, merge
 from shooting.environment import variable
 from shooting.fields import VectorField
 from shooting.solvers import TABLEAUS
+
+logger = logging.getLogger(__name__)
 
 ROUTES = ("auto", "native", "adjoint", "autograd", "torchdiffeq")
 
@@ -59,7 +63,15 @@ def choose(
     order = [wished] if wished != "auto" else []
     worth = _recorded(tensors) and by_hand(field, form, verb)
     order += ["native", "adjoint", "autograd"] if worth else ["native", "autograd"]
-    return next(name for name in order if against(name) is None)
+    chosen = next(name for name in order if against(name) is None)
+    if chosen != order[0]:
+        _say(order[0], str(against(order[0])), chosen)
+    return chosen
+
+
+@functools.cache  # once for each reason
+def _say(route: str, reason: str, chosen: str) -> None:
+    logger.info("route %s steps back for %s: %s", route, chosen, reason)
 
 
 def obstacle(

@@ -1,4 +1,7 @@
-"""Shared fixtures, and the strict mode in which a skipped check counts as a failure.
+"""Fixtures of all tests, and the strict mode in which a skipped check counts as a failure.
+
+Nothing here needs more than the library: what the study, the book or the browser needs is in the
+conftest.py of its own folder.
 
 SHOOTING_STRICT=1 is set where everything that the tests need has been installed (.ci/run).
 There a skip would hide a check that nobody runs; only tests marked `gpu` may skip.
@@ -6,7 +9,6 @@ There a skip would hide a check that nobody runs; only tests marked `gpu` may sk
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -21,8 +23,6 @@ from hypothesis import HealthCheck, settings
 ROOT = Path(__file__).resolve().parent.parent
 
 os.environ["GIT_OPTIONAL_LOCKS"] = "0"  # tests kill processes that may be asking git
-if importlib.util.find_spec("matplotlib"):  # the library's tests run without it
-    importlib.import_module("matplotlib").use("Agg")
 torch.set_num_threads(1)
 settings.register_profile(
     "shooting", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
@@ -79,15 +79,6 @@ def tracked() -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
-@pytest.fixture(scope="session")
-def site() -> Path:
-    """The built book: SHOOTING_SITE, or where `make test` builds it."""
-    folder = Path(os.environ.get("SHOOTING_SITE", ROOT / "_build" / "test" / "html"))
-    if not (folder / "index.html").exists():
-        pytest.skip(f"no built book in {folder}: run make test, or set SHOOTING_SITE")
-    return folder
-
-
 @pytest.fixture(scope="module")
 def float64() -> Iterator[None]:
     """Double precision for a module: ``pytestmark = pytest.mark.usefixtures("float64")``."""
@@ -95,17 +86,3 @@ def float64() -> Iterator[None]:
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(before)
-
-
-@pytest.fixture
-def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """State and records in a folder of the test's own, and the toy experiment among the known."""
-    from toy import TOY
-
-    from shooting.study.experiments import EXPERIMENTS
-
-    monkeypatch.setenv("SHOOTING_STATE", str(tmp_path / "state"))
-    monkeypatch.setenv("SHOOTING_RECORDS", str(tmp_path / "records"))
-    monkeypatch.delenv("FRESH", raising=False)
-    monkeypatch.setitem(EXPERIMENTS, "toy", TOY)
-    return tmp_path

@@ -13,7 +13,7 @@ from shooting import Affine, DynamicParticles, Solver, UpDown, adjoint, carry, n
 from shooting.activations import Activation
 from shooting.flow import ROUTES
 from shooting.hamiltonian import autodiff_system, hamiltonian
-from shooting.solvers import TABLEAUS, make_grid, runge_kutta
+from shooting.solvers import TABLEAUS, Tableau, make_grid, runge_kutta
 
 pytestmark = pytest.mark.usefixtures("float64")
 SMALL = UpDown(2, 3, sigma="tanh")
@@ -370,3 +370,20 @@ def test_the_adjoint_runs_on_a_gpu():
     cpu = [t.detach().cpu().requires_grad_() for t in (q, p, z)]
     wanted = torch.autograd.grad(shoot(SMALL, *cpu, [0, 1]).z.square().sum(), cpu)
     assert all(gap(a.cpu(), b) <= EXACT for a, b in zip(found, wanted, strict=True))
+
+
+def test_a_solver_is_one_entry_of_the_tableaus(monkeypatch):
+    """Ralston's method, known nowhere else: every route takes it, with order two."""
+    ralston = Tableau("ralston", ((), (2 / 3,)), (1 / 4, 3 / 4), 2)
+    monkeypatch.setitem(TABLEAUS, "ralston", ralston)
+    q, p, z = start(SMALL)
+    wanted = shoot(SMALL, q, p, z, [0, 1], solver=Solver("classical", 0.01)).z[-1]
+    for route in ("autograd", "adjoint", "native"):
+        errors = [
+            gap(
+                shoot(SMALL, q, p, z, [0, 1], solver=Solver("ralston", h, route=route)).z[-1],
+                wanted,
+            )
+            for h in (0.1, 0.05, 0.025)
+        ]
+        assert 1.7 < fitted_order(errors, (10, 20, 40)) < 2.3

@@ -21,6 +21,8 @@ from shooting import (
     StaticParticles,
     Term,
     carry,
+    native,
+    routes,
     shoot,
 )
 from shooting.hamiltonian import autodiff_system, hamiltonian, kernel_system, theta_system
@@ -165,13 +167,21 @@ def test_every_model_takes_every_field_and_an_ensemble_is_its_runs(kind, model):
     }
 
 
-def test_the_compiled_route_says_why_it_steps_back():
+def test_the_compiled_route_says_why_it_steps_back(caplog):
+    caplog.set_level("INFO", logger="shooting")
+    routes._say.cache_clear()
     for kind, reason in (("second-order", "no drift"), ("convolution, zero", "plain vectors")):
         field = OPEN_FIELDS[kind]("relu")
         q, p = particles(field, 2)
         with pytest.raises(ValueError, match=f"route 'native' can do, but .*{reason}"):
             shoot(field, q, p, q, [0, 1], solver=Solver(route="native"))
-        assert Solver().active_route(field, q, p, q) == "autograd"
+        for _ in range(2):
+            assert Solver().active_route(field, q, p, q) == "autograd"
+        assert reason in caplog.text
+    assert len(caplog.records) == 2  # each reason once
+    dense = FIELDS["updown"](1, 2, "relu")  # control: a field that it knows
+    assert Solver().active_route(dense, *particles(dense, 2)) in ("native", "autograd")
+    assert len(caplog.records) == 2 or native.library_error()
 
 
 def test_a_second_order_field_is_newtons():

@@ -40,6 +40,7 @@ class Merged:
     bias: tuple[float, ...]
 
 
+@functools.lru_cache(maxsize=32)  # a field never changes, and every solve asks
 def knows(field: VectorField) -> bool:
     """Whether all features of a field are slots, activated slots or constants of plain vectors."""
     if not isinstance(field, Field) or not field.plain or field.drift:
@@ -47,7 +48,7 @@ def knows(field: VectorField) -> bool:
     return all(isinstance(t.phi, (Activated, Constant, Identity)) for t in field.terms)
 
 
-@functools.lru_cache(maxsize=32)  # a field never changes, and every solve asks
+@functools.lru_cache(maxsize=32)
 def merge(field: VectorField) -> Merged | None:
     """Group the terms of a dense field with scalar weights; None if the field is another."""
     if not knows(field) or not isinstance(field, Field):

@@ -46,10 +46,15 @@ def obstacle(field: VectorField | None, tensors: Sequence[Tensor]) -> str | None
     return None if error is None else f"it could not be built: {error}"
 
 
+@functools.lru_cache(maxsize=32)  # a field never changes, and every solve asks
 def _stranger(field: VectorField) -> str | None:
     """Why solve.c does not know a field."""
-    if not isinstance(field, Field) or not adjoint.knows(field):
-        return "it knows slots, activated slots and constants of plain vectors, and no drift"
+    if not isinstance(field, Field):
+        return "it knows fields given as terms, not as a function"
+    if field.drift or not field.plain:
+        return f"it knows {'no drift' if field.drift else 'plain vectors, not images'}"
+    if not adjoint.knows(field):
+        return "it knows slots, activated slots and constants as features"
     sigmas = {phi.act for phi, _ in field.columns.values() if isinstance(phi, Activated)}
     if unknown := [s.name for s in sigmas if ACTIVATIONS.get(s.name) != s]:
         return f"it does not know the activation {unknown[0]!r}"

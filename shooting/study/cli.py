@@ -18,6 +18,7 @@ from shooting.errors import MissingDataError
 from shooting.study import records, scaffold
 from shooting.study.data.fetch import fetch_mnist
 from shooting.study.experiments import EXPERIMENTS, PROFILES, Experiment
+from shooting.study.experiments.base import float32
 from shooting.study.experiments.settings import as_dict, changed
 from shooting.study.figures import paper, save, use_style
 from shooting.study.paths import NotInCheckoutError, figures_folder
@@ -168,11 +169,27 @@ def run(options: argparse.Namespace) -> int:
     """Train what is missing. Configs that another process trains come last."""
     experiment = EXPERIMENTS[options.experiment]
     todo = selected(experiment, options)
+    _announce(experiment, todo, fresh=options.fresh)
     progress = Progress(len(todo))
     busy = [c for c in todo if not _run_one(experiment, c, options, progress, wait=False)]
     for config in busy:
         _run_one(experiment, config, options, progress, wait=True)
     return 1 if progress.broken else 0
+
+
+def _announce(experiment: Experiment, todo: Sequence[Any], *, fresh: bool) -> None:
+    """Say how long the trainings will take here, where an experiment can tell."""
+    if experiment.estimate is None:
+        return
+    done = () if fresh else ("done", "failed")
+    missing = [c for c in todo if records.state_of(experiment, c) not in done]
+    with float32():
+        seconds = [experiment.estimate(config) for config in missing]
+    for config, took in zip(missing, seconds, strict=True):
+        name = record_id(experiment.name, config)
+        print(f"{name} {changed(config)}\n    takes about {duration(took)} from its start")
+    if missing:
+        print(f"about {duration(sum(seconds))} of one core; a killed training goes on", flush=True)
 
 
 class Progress:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import shooting
-from shooting.study.figures.own_model import decisions
+from shooting.study.figures.decisions import decisions
 
 PAGE = "notebooks/31_own_model.ipynb"
 SEEDS = (3, 5)

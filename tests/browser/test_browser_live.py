@@ -7,9 +7,9 @@ import re
 import pytest
 import torch
 from live_still import STATIC, still
-from test_browser import DESKTOP, Visit, address, browser  # noqa: F401  (fixtures)
 
 from shooting import Solver, UpDown, shoot
+from tests.browser.visit import DESKTOP, Visit
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.usefixtures("float64")]
 
@@ -75,7 +75,7 @@ def gap(page, sigma: str) -> float:
 
 
 @pytest.fixture
-def blank(browser):  # noqa: F811
+def blank(browser):
     page = browser.new_page()
     yield page
     page.close()
@@ -104,7 +104,7 @@ def test_control_a_wrong_script_is_found(blank, what):
 
 
 @pytest.fixture
-def opened(browser, address):  # noqa: F811
+def opened(browser, address):
     visit = Visit(browser, f"{address}/book/live.html")
     visit.page.wait_for_selector(".live-chart .entry[d]", state="attached")
     yield visit.page
@@ -264,7 +264,7 @@ def test_the_script_is_loaded_on_this_page_only(site):
     assert [p.name for p in pages if "live.js" in p.read_text(encoding="utf-8")] == ["live.html"]
 
 
-def test_without_scripts_there_is_the_same_picture(browser, address, blank):  # noqa: F811
+def test_without_scripts_there_is_the_same_picture(browser, address, blank):
     committed = (STATIC / "live.svg").read_text(encoding="utf-8")
     assert still(blank) == committed, "run python book/_tools/live_still.py"
     context = browser.new_context(java_script_enabled=False, viewport=DESKTOP)

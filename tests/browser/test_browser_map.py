@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from test_browser import Visit, address, browser  # noqa: F401  (fixtures)
+
+from tests.browser.visit import Visit
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -12,7 +13,7 @@ ROWS = """() => [...document.querySelectorAll('table.texts tbody tr')]
 
 
 @pytest.fixture
-def opened(browser, address):  # noqa: F811
+def opened(browser, address):
     visit = Visit(browser, f"{address}/notebooks/41_map.html")
     yield visit.page
     visit.page.close()
@@ -37,7 +38,7 @@ def test_one_click_leads_to_the_figure(opened):
     assert opened.locator("#fig-fig2 img").count() == 1
 
 
-def test_the_search_finds_the_map(browser, address):  # noqa: F811
+def test_the_search_finds_the_map(browser, address):
     visit = Visit(browser, f"{address}/search.html?q=Figure+3")
     visit.page.locator('#search-results li a[href*="41_map"]').first.wait_for()
     visit.page.close()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from test_browser import Visit, address, browser  # noqa: F401  (fixtures)
+
+from tests.browser.visit import Visit
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -25,7 +26,7 @@ def tab_until(page, condition: str, keys: int = KEYS) -> bool:
 
 
 @pytest.fixture
-def page(browser, address):  # noqa: F811
+def page(browser, address):
     opened = Visit(browser, f"{address}/{PAGE}").page
     yield opened
     opened.close()
@@ -78,7 +79,7 @@ PLACE = """([name, second]) => {
 
 
 @pytest.fixture
-def front(browser, address):  # noqa: F811
+def front(browser, address):
     opened = Visit(browser, f"{address}/book/index.html").page
     yield opened
     opened.close()

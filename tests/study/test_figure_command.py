@@ -1,4 +1,4 @@
-"""``python -m shooting figure``: where the files go, and that it says so."""
+"""``python -m shooting figure``: where the files go, that it says so, and what is missing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import re
 import pytest
 
 from shooting.study.cli import main
+from shooting.study.experiments import EXPERIMENTS
+from shooting.study.experiments.regression import REGRESSION
 
 
 @pytest.mark.parametrize("chosen", [None, "drawn"])
@@ -24,3 +26,12 @@ def test_a_figure_goes_where_the_command_says(chosen, tmp_path, monkeypatch, cap
         f"fig9.{k}" for k in ("svg", "pdf", "png")
     }
     assert [p.name for p in tmp_path.iterdir()] == [folder]  # and nowhere else
+
+
+def test_a_figure_without_records_is_a_sentence_and_a_failure(only_toy, monkeypatch, capsys):
+    monkeypatch.setitem(EXPERIMENTS, "regression", REGRESSION)
+    assert main(["figure", "fig2"]) == 1
+    assert "fig2: " in (said := capsys.readouterr().out)
+    assert "make runs EXPERIMENT=regression" in said
+    assert main(["figure", "tab1"]) == 0
+    assert "dynamic direct" in capsys.readouterr().out

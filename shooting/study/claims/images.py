@@ -25,7 +25,7 @@ def _threes() -> dict[str, Runs]:
 
 
 def _balls() -> dict[str, Runs]:
-    return load(BOUNCING_BALLS, {m: BallsConfig(model=m) for m in COMPARED})
+    return load(BOUNCING_BALLS, {m: BallsConfig.paper(model=m) for m in COMPARED})
 
 
 def at_most(what: str, value: float, other: float, allowance: float) -> Part:

@@ -120,7 +120,7 @@ def rotating(model: str) -> str:
 
 def balls(model: str) -> str:
     """Error over the ten predicted frames, of the run at full length."""
-    found = records.load(BOUNCING_BALLS, BallsConfig(model=model))
+    found = records.load(BOUNCING_BALLS, BallsConfig.paper(model=model))
     if found is None:
         return missing("bouncing_balls")
     return f"{float(found.metrics['mse'][0]):.4f} (one run)"
@@ -273,7 +273,7 @@ CONFIGS = {
     "circles_released": CirclesConfig.released(),
     "rotating_paper": RotatingConfig(),
     "rotating_released": RotatingConfig.released(),
-    "balls_paper": BallsConfig(),
+    "balls_paper": BallsConfig.paper(),
     "balls_released": BallsConfig.released(),
 }
 

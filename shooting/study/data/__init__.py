@@ -1,1 +1,1 @@
-"""Data of the experiments, generated from seeds; nothing is fetched from a network."""
+"""Data of the experiments, generated from seeds; only `fetch` asks a network, when called."""

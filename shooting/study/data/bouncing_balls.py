@@ -16,6 +16,7 @@ import torch
 
 from shooting.errors import require_choice, require_count
 from shooting.randomness import generator
+from shooting.study.data.pixels import sha256, to_bytes
 from shooting.study.paths import state_folder
 from shooting.study.storage import CorruptFileError, atomic_write
 
@@ -183,11 +184,6 @@ def triangle_weights(larger: int, smaller: int) -> np.ndarray:
     return rows
 
 
-def to_bytes(images: np.ndarray) -> np.ndarray:
-    """Images as uint8, cut off at 0 and 1: alike on all processors, which float64 is not."""
-    return np.round(255 * images.clip(0, 1)).astype(np.uint8)
-
-
 def make(split: str, count: int, side: int = SIDE, start: int = 0) -> np.ndarray:
     """Simulate and draw sequences.
 
@@ -277,8 +273,3 @@ def _check_slice(frames: np.ndarray, split: str, side: int, why: str) -> None:
             f"expected the first balls of {split} with sha256 {known[:12]}…, got {found[:12]}…: "
             f"{why}"
         )
-
-
-def sha256(values: np.ndarray) -> str:
-    """Sha256 of an array's bytes in C order."""
-    return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from shooting.randomness import generator
-from shooting.study.data.rotating_mnist import SIDE, SOURCES, rotate, spline, threes, to_bytes
+from shooting.study.data.pixels import to_bytes
+from shooting.study.data.rotating_mnist import SIDE, SOURCES, rotate, spline, threes
 
 TURN, SCALE, SHEAR, SHIFT, BEND = 0.2, 0.12, 0.15, 1.0, 0.8  # radians, log, 1, pixels, pixels
 SMOOTH = 5.0  # pixels over which the bending varies

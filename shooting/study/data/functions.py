@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -14,6 +15,19 @@ BOUND = 1.5
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "quadratic-like": lambda x: x**2 + 3 / (1 + x**2),
     "cubic": lambda x: x**3,
+}
+
+MEAN = 0.75 + 2 * math.atan(1.5)  # of the quadratic-like function over [-1.5, 1.5]
+
+# What else is trained on, to see what holds for more than the paper's two functions.
+TARGETS: dict[str, Callable[[Tensor], Tensor]] = {
+    **FUNCTIONS,
+    "quadratic-like, centred": lambda x: FUNCTIONS["quadratic-like"](x) - MEAN,
+    "quadratic-like, lowered": lambda x: FUNCTIONS["quadratic-like"](x) - 2 * MEAN,
+    "cubic, raised": lambda x: FUNCTIONS["cubic"](x) + MEAN,
+    "off-centre bump": lambda x: 2 + x**2 / 2 + torch.exp(-6 * (x - 0.5) ** 2),
+    "tilted double well": lambda x: 2 + (x**2 - 1) ** 2 / 2 + x / 4,
+    "hyperbolic sine": lambda x: torch.sinh(2 * x) / 4,
 }
 
 

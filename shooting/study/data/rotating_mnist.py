@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import gzip
-import hashlib
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from shooting.errors import MissingDataError, require_choice
+from shooting.study.data.pixels import sha256, to_bytes
 from shooting.study.paths import data_folder
 from shooting.study.storage import CorruptFileError
 
@@ -174,11 +174,6 @@ def spline() -> Any:
     return ndimage
 
 
-def to_bytes(frames: np.ndarray) -> np.ndarray:
-    """Frames as uint8, cut off at 0 and 1: alike on all processors, which float64 is not."""
-    return np.round(255 * frames.clip(0, 1)).astype(np.uint8)
-
-
 @functools.cache
 def sequences(source: str) -> np.ndarray:
     """All sequences of a source, checked.
@@ -207,11 +202,6 @@ def split(source: str) -> tuple[np.ndarray, np.ndarray]:
     """Training and test sequences, float64 in [0, 1], each ``(n, 16, 28, 28)``."""
     frames = sequences(source) / 255
     return frames[: SOURCES[source].train], frames[SOURCES[source].train :]
-
-
-def sha256(values: np.ndarray) -> str:
-    """Sha256 of an array's bytes in C order."""
-    return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
 
 
 # --- predictors that cost nothing ----------------------------------------------------------

@@ -5,17 +5,21 @@ from shooting.study.experiments.base import PROFILES, Experiment, Outcome, check
 from shooting.study.experiments.baselines import BASELINE_RUNS
 from shooting.study.experiments.bouncing_balls import BOUNCING_BALLS
 from shooting.study.experiments.circles import CIRCLES
+from shooting.study.experiments.convex_trap import CONVEX_TRAP
 from shooting.study.experiments.regression import REGRESSION
 from shooting.study.experiments.rotating_mnist import ROTATING_MNIST
 from shooting.study.experiments.spiral import SPIRAL
+from shooting.study.experiments.spiral_cure import SPIRAL_CURE
 
 EXPERIMENTS: dict[str, Experiment] = {
     e.name: e
     for e in (
         REGRESSION,
         SPIRAL,
+        SPIRAL_CURE,
         CIRCLES,
         ABLATION_RUNS,
+        CONVEX_TRAP,
         BASELINE_RUNS,
         ROTATING_MNIST,
         BOUNCING_BALLS,

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import math
+from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +14,12 @@ from torch import Tensor, nn
 from shooting.parametrizations import uniform
 from shooting.randomness import generator
 
+logger = logging.getLogger(__name__)
+
 SIDE = 28
 CORE = 4  # side of the smallest feature map
+PRECISIONS = ("float32", "bfloat16")
+CPU_INFO = Path("/proc/cpuinfo")
 
 
 class Autoencoder(nn.Module):
@@ -25,11 +33,26 @@ class Autoencoder(nn.Module):
         filters: Channels of the first layer; 8 for rotating digits, 16 for balls.
         channels: Channels of the input.
         seed: Seed of the initial parameters.
+        precision: ``float32``: as every layer is; ``bfloat16``: in training mode the convolutions
+            multiply numbers of that type, the pixels of an image side by side in memory (channels
+            last). Parameters, statistics of BatchNorm, linear layers and images stay as they are,
+            and so does the evaluation mode.
+
+    Raises:
+        ValueError: If the precision is unknown.
     """
 
-    def __init__(self, latent: int, *, filters: int = 8, channels: int = 1, seed: int = 0) -> None:
+    def __init__(
+        self,
+        latent: int,
+        *,
+        filters: int = 8,
+        channels: int = 1,
+        seed: int = 0,
+        precision: str = "float32",
+    ) -> None:
         super().__init__()
-        n = filters
+        n, self.precision = filters, check_precision(precision)
         self.encoder = nn.Sequential(
             *_down(channels, n), nn.BatchNorm2d(n), nn.ReLU(),
             *_down(n, 2 * n), nn.BatchNorm2d(2 * n), nn.ReLU(),
@@ -49,13 +72,71 @@ class Autoencoder(nn.Module):
 
     def encode(self, images: Tensor) -> Tensor:
         """Latents ``(n, d)`` of images ``(n, channels, 28, 28)``."""
-        latents: Tensor = self.encoder(images)
+        *convolutions, code = self.encoder
+        latents: Tensor = code(self._convolve(convolutions, images))
         return latents
 
     def decode(self, latents: Tensor) -> Tensor:
         """Images ``(*batch, 28, 28)`` in (0, 1) of latents ``(*batch, d)``."""
-        images: Tensor = self.decoder(latents.flatten(0, -2))
+        code, unflatten, *convolutions, squash = self.decoder
+        features = unflatten(code(latents.flatten(0, -2)))
+        images: Tensor = squash(self._convolve(convolutions, features))
         return images.reshape(*latents.shape[:-1], SIDE, SIDE)
+
+    def _convolve(self, layers: Sequence[nn.Module], images: Tensor) -> Tensor:
+        """Apply layers, in bfloat16 if that is asked for and this is training."""
+        if self.precision == "float32" or not self.training:
+            return functools.reduce(lambda features, layer: layer(features), layers, images)
+        _say_if_slow()
+        features = images.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(images.device.type, torch.bfloat16):
+            for layer in layers:
+                features = _apply(layer, features)
+        return features.to(images.dtype)
+
+
+def check_precision(precision: str) -> str:
+    """Refuse an unknown precision.
+
+    Raises:
+        ValueError: If it is not one of `PRECISIONS`.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(
+            f"expected a precision among {PRECISIONS}, got {precision!r}; try 'float32'"
+        )
+    return precision
+
+
+def _apply(layer: nn.Module, features: Tensor) -> Tensor:
+    """A layer's output; a transposed convolution adds its bias last: four times faster at 6 x 6."""
+    if not isinstance(layer, nn.ConvTranspose2d):
+        applied: Tensor = layer(features)
+        return applied
+    assert layer.bias is not None
+    assert not isinstance(layer.padding, str)
+    found = nn.functional.conv_transpose2d(
+        features, layer.weight, None, layer.stride, layer.padding, layer.output_padding
+    )
+    return found.add_(layer.bias.to(found.dtype).view(-1, 1, 1))
+
+
+@functools.cache
+def _say_if_slow() -> None:
+    """Warn, once in a process, of a processor that has to imitate bfloat16."""
+    if not has_bfloat16():
+        logger.warning(
+            "this processor does not multiply bfloat16 itself: training takes the same route, "
+            "slower; precision='float32' may be faster"
+        )
+
+
+def has_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 itself; where nothing says so, it is taken to."""
+    if not CPU_INFO.exists():
+        return True
+    words = set(CPU_INFO.read_text(encoding="utf-8").split())
+    return bool(words & {"avx512_bf16", "amx_bf16", "bf16"})
 
 
 def _down(inputs: int, outputs: int) -> tuple[nn.Module, ...]:

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from shooting.errors import require_choice
 from shooting.fit import Checkpoint, FitConfig, FitResult, Task, fit
 from shooting.parametrizations import Parametrization
 
 PROFILES = ("quick", "paper")
-BASELINE = "baseline: "  # begins the name of a fact that is the error of a trivial predictor
+TRIVIAL = "baseline: "  # begins the name of a fact that is the error of a trivial predictor
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,14 @@ class Experiment:
         config: Frozen dataclass of settings; every field is JSON-able and enters the identity.
         grid: Configs of a profile: the grid lives here once and feeds make, tests and the sweep.
         train: Trains one config (an ensemble), resuming from the checkpoint if it holds a state.
+        estimate: Seconds that a config takes on this machine, where a training takes hours.
     """
 
     name: str
     config: type
     grid: Callable[[str], Sequence[Any]]
     train: Callable[[Any, Checkpoint | None], Outcome]
+    estimate: Callable[[Any], float] | None = None
 
 
 def check_profile(profile: str) -> str:
@@ -65,6 +67,26 @@ def check_profile(profile: str) -> str:
     """
     require_choice(profile, PROFILES, "a profile")
     return profile
+
+
+def require_one_seed(seeds: Sequence[int]) -> None:
+    """Refuse an ensemble where networks are trained one at a time.
+
+    Raises:
+        ValueError: If there is not exactly one seed.
+    """
+    if len(seeds) != 1:
+        raise ValueError(f"expected one seed, got {seeds}; make a config for each, e.g. seeds=(0,)")
+
+
+def require_evaluation(model: nn.Module) -> None:
+    """Refuse a model in training mode, where BatchNorm judges inputs by their batch.
+
+    Raises:
+        ValueError: If the model is in training mode.
+    """
+    if model.training:
+        raise ValueError("expected a model in evaluation mode, got training; call model.eval()")
 
 
 @contextmanager
@@ -126,4 +148,4 @@ def as_metrics(values: Mapping[str, Tensor]) -> dict[str, list[float]]:
 
 def as_arrays(drawn: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
     """What figures draw, in single precision, as a record keeps it."""
-    return {k: v.detach().numpy().astype(np.float32) for k, v in drawn.items()}
+    return {k: v.detach().cpu().numpy().astype(np.float32) for k, v in drawn.items()}

@@ -34,6 +34,7 @@ from shooting.study.experiments.base import (
     as_arrays,
     as_metrics,
     check_profile,
+    require_evaluation,
 )
 
 TIMES = (0.0, 1.0)
@@ -274,8 +275,7 @@ def assess(model: Classifier, points: Tensor, labels: Tensor) -> tuple[Tensor, T
     Raises:
         ValueError: If the model is in training mode, where points are judged by their batch.
     """
-    if model.training:
-        raise ValueError("expected a model in evaluation mode, got training; call model.eval()")
+    require_evaluation(model)
     logits = model(points)
     right = ((logits > 0) == (labels > 0.5)).double().mean(1)
     entropy = functional.binary_cross_entropy_with_logits(logits, labels, reduction="none").mean(1)

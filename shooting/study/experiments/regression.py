@@ -20,7 +20,7 @@ from shooting.parametrizations import (
     normal,
     uniform,
 )
-from shooting.study.data.functions import FUNCTIONS, grid_points, permutations, samples
+from shooting.study.data.functions import FUNCTIONS, TARGETS, grid_points, permutations, samples
 from shooting.study.experiments.base import (
     Experiment,
     Measured,
@@ -42,7 +42,7 @@ class RegressionConfig:
     """Settings of one ensemble; the defaults are Appendix E's.
 
     Attributes:
-        function: ``quadratic-like`` or ``cubic``.
+        function: Key of `TARGETS`; the paper's are ``quadratic-like`` and ``cubic``.
         model: Key of `MODELS`.
         inflation: alpha.
         particles: K; ignored (and set to 0) by the direct models.
@@ -78,7 +78,7 @@ class RegressionConfig:
     train_points: int = 500
 
     def __post_init__(self) -> None:
-        require_choice(self.function, FUNCTIONS, "a function")
+        require_choice(self.function, TARGETS, "a function")
         require_choice(self.momentum, ("mean", "sum"), "a momentum scale")
         require_choice(self.positions, POSITIONS, "particle positions")
         check_model(self)
@@ -90,7 +90,7 @@ class RegressionTask:
 
     def __init__(self, config: RegressionConfig) -> None:
         self.config = config
-        self.target = FUNCTIONS[config.function]
+        self.target = TARGETS[config.function]
         self.train = samples(config.seeds, config.train_points, "train")
         self.watch = samples(config.seeds, 1000, "watch")
 
@@ -118,9 +118,14 @@ class RegressionTask:
         return self.loss(model, self.watch)
 
 
-def make_model(config: RegressionConfig) -> Controlled:
-    """The model of a config, untrained."""
-    init = ParticleInit(x=uniform(1.5), v=normal(0.5), p=normal(0.1))
+def make_model(config: RegressionConfig, *, init: ParticleInit | None = None) -> Controlled:
+    """The model of a config, untrained.
+
+    Args:
+        config: Settings.
+        init: Distribution of the particles; Appendix E's by default.
+    """
+    init = init or ParticleInit(x=uniform(1.5), v=normal(0.5), p=normal(0.1))
     if config.positions == "data":
         first = iter(samples(config.seeds, config.train_points, "train"))
         init = replace(init, x=lambda _, shape: next(first)[: shape[0]])
@@ -136,11 +141,24 @@ def make_model(config: RegressionConfig) -> Controlled:
     )
 
 
+def fit_settings(config: RegressionConfig) -> FitConfig:
+    """How Appendix E trains."""
+    return FitConfig(
+        epochs=config.epochs,
+        learning_rate=config.learning_rate,
+        schedule=Plateau(factor=0.5, patience=10, every=10),
+        frozen=("x",) if config.particles else (),
+        frozen_epochs=config.frozen_epochs,
+    )
+
+
 def train(
     config: RegressionConfig,
     checkpoint: Checkpoint | None = None,
     *,
     model: Controlled | None = None,
+    task: RegressionTask | None = None,
+    settings: FitConfig | None = None,
 ) -> Outcome:
     """Train one ensemble and measure it.
 
@@ -148,24 +166,19 @@ def train(
         config: Settings.
         checkpoint: Where to resume from and save to.
         model: Untrained model to take instead of the config's own; trained in place.
+        task: Data and loss to take instead of the config's own.
+        settings: How to train, instead of `fit_settings`.
 
     Returns:
         Metrics per run (test error, penalty, published loss, complexities) and arrays to draw.
     """
-    task = RegressionTask(config)
+    task = RegressionTask(config) if task is None else task
     model = make_model(config) if model is None else model
-    settings = FitConfig(
-        epochs=config.epochs,
-        learning_rate=config.learning_rate,
-        schedule=Plateau(factor=0.5, patience=10, every=10),
-        frozen=("x",) if config.particles else (),
-        frozen_epochs=config.frozen_epochs,
-    )
     return train_and_measure(
         config,
         model,
         task,
-        settings,
+        settings or fit_settings(config),
         lambda: measure(config, task, model),
         checkpoint=checkpoint,
         label=f"{config.function} {config.model} α={config.inflation} K={config.particles}",

@@ -19,9 +19,17 @@ from shooting.optim import Cosine
 from shooting.parametrizations import ParticleInit, normal
 from shooting.randomness import generator
 from shooting.study.data.deformed import deformed_sequences
-from shooting.study.data.rotating_mnist import ANGLES, SOURCES, split, to_bytes, trivial_errors
+from shooting.study.data.pixels import to_bytes
+from shooting.study.data.rotating_mnist import ANGLES, SOURCES, split, trivial_errors
 from shooting.study.experiments.autoencoder import Autoencoder
-from shooting.study.experiments.base import BASELINE, Experiment, Outcome, check_profile
+from shooting.study.experiments.base import (
+    TRIVIAL,
+    Experiment,
+    Outcome,
+    check_profile,
+    require_evaluation,
+    require_one_seed,
+)
 from shooting.study.experiments.models import build_model, check_model
 from shooting.study.experiments.settings import later
 from shooting.study.experiments.variants import VARIANTS, TurningFlow
@@ -86,10 +94,7 @@ class RotatingConfig:
         require_choice(self.variant, ("", *VARIANTS), "a variant")
         require_choice(self.source, SOURCES, "a source")
         check_model(self, COMPARED)
-        if len(self.seeds) != 1:
-            raise ValueError(
-                f"expected one seed, got {self.seeds}; make a config for each, e.g. seeds=(0,)"
-            )
+        require_one_seed(self.seeds)
         count = SOURCES[self.source].train
         if not 2 <= self.batch <= count:
             raise ValueError(f"expected a batch of 2 to {count}, got {self.batch}; try 25")
@@ -286,7 +291,7 @@ def train(config: RotatingConfig, checkpoint: Checkpoint | None = None) -> Outco
     metrics, arrays = measure(task, model)
     facts = {"parameters": float(count_parameters(model)), "flow_parameters": model.flow.count}
     if not SOURCES[config.source].shipped:  # a page without these digits has them from the record
-        facts |= {f"{BASELINE}{k}": error for k, error in trivial_errors(config.source).items()}
+        facts |= {f"{TRIVIAL}{k}": error for k, error in trivial_errors(config.source).items()}
     return Outcome(metrics, arrays, result, facts, route=model.flow.route(), config=config)
 
 
@@ -298,8 +303,7 @@ def measure(
     Raises:
         ValueError: If the model is in training mode, where images are judged by their batch.
     """
-    if model.training:
-        raise ValueError("expected a model in evaluation mode, got training; call model.eval()")
+    require_evaluation(model)
     truth = task.test
     with torch.no_grad():
         paths = model.latents(truth[:, 0])

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from shooting.study.experiments.bouncing_balls import PREDICTED, SEEN
 from shooting.study.experiments.models import MODELS
 from shooting.study.figures.regression import Drawn
-from shooting.study.figures.style import MODEL_COLOURS, PALETTE
+from shooting.study.figures.style import MODEL_COLOURS, PALETTE, Colours
 
 STEPS = np.arange(1, 11)
 GREYS = ("0.65", "0.45", "0.25")
@@ -54,6 +54,7 @@ def error_by_step(
     others: Mapping[str, Sequence[float]],
     *,
     names: Sequence[str] | None = None,
+    colours: Colours = MODEL_COLOURS,
 ) -> Figure:
     """Test error against the steps ahead, one line per run, beside other predictors.
 
@@ -61,6 +62,7 @@ def error_by_step(
         results: Runs; those of one model have its colour, and each a style of its own.
         others: Errors ``(10,)`` by name, drawn dashed.
         names: Of the runs; the models' names by default.
+        colours: Of the models.
 
     Returns:
         The figure.
@@ -72,8 +74,10 @@ def error_by_step(
     drawn: Counter[str] = Counter()
     for k, r in enumerate(results):
         model = r.config.model
-        ax.plot(STEPS, r.arrays["misses"][0][PREDICTED], STYLES[drawn[model] % len(STYLES)], ms=4,
-                label=names[k] if names else MODELS[model], color=MODEL_COLOURS[model])  # fmt: skip
+        name = names[k] if names else MODELS.get(model, model)
+        style = STYLES[drawn[model] % len(STYLES)]
+        error = r.arrays["misses"][0][PREDICTED]
+        ax.plot(STEPS, error, style, ms=4, label=name, color=colours[model])
         drawn[model] += 1
     ax.set(xlabel="steps ahead", ylabel="squared error per pixel", yscale="log", xticks=STEPS)
     ax.legend(fontsize=7.5, loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -16,10 +16,10 @@ from shooting.study.experiments.ablations import STUCK, stuck
 from shooting.study.experiments.baselines import BASELINES
 from shooting.study.experiments.models import MODELS
 from shooting.study.figures.regression import LABELS, median_line
-from shooting.study.figures.style import MODEL_COLOURS, PALETTE
+from shooting.study.figures.style import MODEL_COLOURS, PALETTE, Colours
 
 NAMES = {**MODELS, **BASELINES}
-COLOURS = {
+COLOURS: Colours = {
     **MODEL_COLOURS,
     "node": PALETTE[3],
     "augmented_node": PALETTE[4],
@@ -38,12 +38,21 @@ class Sized(Protocol):
     facts: Mapping[str, float]
 
 
-def ablation_strips(runs: Mapping[str, Mapping[str, Sequence[float]]], function: str) -> Figure:
+STRIPS = (PALETTE[0], "0.35", PALETTE[1])  # the reference, the others, with the lift counted
+
+
+def ablation_strips(
+    runs: Mapping[str, Mapping[str, Sequence[float]]],
+    function: str,
+    *,
+    colours: Sequence[Any] = STRIPS,
+) -> Figure:
     """Test error and complexity of each variant, every run a dot, the median a bar.
 
     Args:
         runs: Metrics of all runs by name of the variant, the first being the reference.
         function: Target, for the title and the line above which a run is stuck.
+        colours: Of the reference, of the other variants, of complexities with the lift counted.
 
     Returns:
         The figure; row names count the stuck runs, those right of the dashed line. Open dots are
@@ -51,10 +60,10 @@ def ablation_strips(runs: Mapping[str, Mapping[str, Sequence[float]]], function:
     """
     fig, axes = plt.subplots(1, 2, figsize=(7.4, 1.1 + 0.27 * len(runs)), sharey=True)
     for row, metrics in enumerate(runs.values()):
-        colour = PALETTE[0] if row == 0 else "0.35"
+        colour = colours[min(row, 1)]
         _strip(axes[0], row, metrics["mse"], colour)
         _strip(axes[1], row, metrics["complexity"], colour)
-        _strip(axes[1], row + 0.25, metrics["complexity_with_lift"], PALETTE[1], filled=False)
+        _strip(axes[1], row + 0.25, metrics["complexity_with_lift"], colours[2], filled=False)
     axes[0].set_yticks(range(len(runs)), [_row_label(n, m, function) for n, m in runs.items()])
     axes[0].invert_yaxis()
     axes[0].axvline(STUCK[function], color=PALETTE[3], ls="--", lw=1)
@@ -86,12 +95,13 @@ def _strip(
     ax.plot([middle, middle], [row - 0.3, row + 0.3], color=colour, lw=2)
 
 
-def frontier(results: Sequence[Sized], function: str) -> Figure:
+def frontier(results: Sequence[Sized], function: str, *, colours: Colours = COLOURS) -> Figure:
     """Test error, loss and complexity against the number of parameters, one line per model.
 
     Args:
         results: Ensembles; the other function is left out.
         function: Which target.
+        colours: Of the models that are drawn.
 
     Returns:
         The figure: medians with quartiles; complexities of the two NODEs drawn dotted, since
@@ -99,13 +109,13 @@ def frontier(results: Sequence[Sized], function: str) -> Figure:
     """
     fig, axes = plt.subplots(1, 3, figsize=(7.4, 3.6), sharex=True)
     panels = (("mse", "test MSE"), ("loss", "100·MSE + R"), ("complexity", "∫ log₂ complexity"))
-    for model in NAMES:
+    for model, colour in colours.items():
         mine = [r for r in results if (r.config.function, r.config.model) == (function, model)]
         mine.sort(key=lambda r: r.facts["parameters"])
         for ax, (key, label) in zip(axes, panels, strict=True):
             ax.set_ylabel(label)
             if mine:
-                _line(ax, mine, key, model)
+                _line(ax, mine, key, model, colour)
     for ax in axes:
         ax.set_xscale("log")
         ax.set_xlabel("parameters")
@@ -116,7 +126,7 @@ def frontier(results: Sequence[Sized], function: str) -> Figure:
     return fig
 
 
-def _line(ax: Axes, results: Sequence[Sized], key: str, model: str) -> None:
+def _line(ax: Axes, results: Sequence[Sized], key: str, model: str, colour: Any) -> None:
     other = key == "complexity" and model in ("node", "augmented_node")
     median_line(
         ax,
@@ -128,21 +138,30 @@ def _line(ax: Axes, results: Sequence[Sized], key: str, model: str) -> None:
         lw=1,
         elinewidth=0.7,
         ls=":" if other else "--" if model in BASELINES else "-",
-        color=COLOURS[model],
-        label=NAMES[model],
+        color=colour,
+        label=NAMES.get(model, model),
     )
 
 
-def learned(results: Sequence[Sized]) -> Figure:
-    """Learned functions of all runs over the target, one panel per ensemble."""
+def learned(results: Sequence[Sized], *, colours: Colours = COLOURS) -> Figure:
+    """Learned functions of all runs over the target, one panel per ensemble.
+
+    Args:
+        results: Ensembles.
+        colours: Of the models.
+
+    Returns:
+        The figure.
+    """
     fig, axes = plt.subplots(
         1, len(results), figsize=(7.4, 2.3), sharex=True, sharey=True, squeeze=False
     )
     x = np.linspace(-BOUND, BOUND, 101)
     for ax, r in zip(axes[0], results, strict=True):
         target = FUNCTIONS[r.config.function](torch.as_tensor(x)).numpy()
-        ax.plot(x, r.arrays["fit"].T, color=COLOURS[r.config.model], lw=0.9, alpha=0.8)
+        ax.plot(x, r.arrays["fit"].T, color=colours[r.config.model], lw=0.9, alpha=0.8)
         ax.plot(x, target, color="black", lw=1.2, ls="--")
-        ax.set_title(f"{NAMES[r.config.model]}\n{int(r.facts['parameters'])} parameters", size=8)
+        name = NAMES.get(r.config.model, r.config.model)
+        ax.set_title(f"{name}\n{int(r.facts['parameters'])} parameters", size=8)
         ax.set_xlabel("x")
     return fig

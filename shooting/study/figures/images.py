@@ -13,7 +13,7 @@ from shooting.study.data.rotating_mnist import ANGLES
 from shooting.study.experiments.models import MODELS
 from shooting.study.experiments.rotating_mnist import HELD_OUT
 from shooting.study.figures.regression import Drawn
-from shooting.study.figures.style import MODEL_COLOURS, PALETTE
+from shooting.study.figures.style import MODEL_COLOURS, PALETTE, Colours
 
 DEGREES = np.degrees(ANGLES)
 MARKERS = "^sDv*Ph"  # of predictors that cost nothing: colours are for models
@@ -46,21 +46,24 @@ def sequences(truth: np.ndarray, predicted: np.ndarray) -> Figure:
     return fig
 
 
-def error_by_angle(results: Sequence[Drawn], trivial: Mapping[str, float]) -> Figure:
+def error_by_angle(
+    results: Sequence[Drawn], trivial: Mapping[str, float], *, colours: Colours = MODEL_COLOURS
+) -> Figure:
     """Test error against the angle, one line per run, beside predictors that cost nothing.
 
     Args:
         results: Runs.
         trivial: Error of each trivial predictor at the left-out angle.
+        colours: Of the models.
 
     Returns:
         The figure; the left-out angle is marked.
     """
     fig, ax = plt.subplots(figsize=(7.2, 3.4))
     for r in results:
-        label = f"{MODELS[r.config.model]}, {r.config.label}"
+        label = f"{MODELS.get(r.config.model, r.config.model)}, {r.config.label}"
         ax.plot(DEGREES, r.arrays["misses"][0], "o-", ms=4, label=label,
-                color=MODEL_COLOURS[r.config.model])  # fmt: skip
+                color=colours[r.config.model])  # fmt: skip
     ax.axvline(DEGREES[HELD_OUT], color="0.6", lw=6, alpha=0.35, zorder=0)
     for k, (name, value) in enumerate(trivial.items()):
         ax.plot(DEGREES[HELD_OUT], value, MARKERS[k], ms=7, mfc="none", color="0.15", label=name)
@@ -70,7 +73,11 @@ def error_by_angle(results: Sequence[Drawn], trivial: Mapping[str, float]) -> Fi
 
 
 def error_by_dimension(
-    results: Sequence[Drawn], variants: Sequence[Drawn], linear: Mapping[int, float]
+    results: Sequence[Drawn],
+    variants: Sequence[Drawn],
+    linear: Mapping[int, float],
+    *,
+    colours: Colours = MODEL_COLOURS,
 ) -> Figure:
     """Test error at the left-out angle against the latent dimension.
 
@@ -78,6 +85,7 @@ def error_by_dimension(
         results: Runs of one model; each dimension may have several seeds.
         variants: Runs of `shooting.study.experiments.variants`, marked by their labels.
         linear: Error of the best affine map through so many dimensions.
+        colours: Of the models.
 
     Returns:
         The figure; a line joins means over seeds, with a second one for the decoder's own error.
@@ -86,14 +94,14 @@ def error_by_dimension(
     dims = sorted({r.config.latent for r in results})
     for key, name, style in (("mse", "prediction", "o-"), ("decoder_mse", "its decoder", "s:")):
         of = {d: [r.metrics[key][0] for r in results if r.config.latent == d] for d in dims}
-        label = f"{MODELS[results[0].config.model]}: {name}"
-        colour = MODEL_COLOURS[results[0].config.model]
+        model = results[0].config.model
+        label, colour = f"{MODELS.get(model, model)}: {name}", colours[model]
         ax.plot(dims, [np.mean(of[d]) for d in dims], style, ms=4, color=colour, label=label)
         each = [(d, value) for d in dims for value in of[d]]
         ax.plot(*zip(*each, strict=True), style[0], ms=6, mfc="none", color=colour)
     for k, r in enumerate(variants):
         ax.plot(r.config.latent, r.metrics["mse"][0], MARKERS[k], ms=8,
-                color=MODEL_COLOURS[r.config.model], mec="0.15", label=r.config.label)  # fmt: skip
+                color=colours[r.config.model], mec="0.15", label=r.config.label)  # fmt: skip
     ax.plot(list(linear), list(linear.values()), "--", color="0.35", label="best linear map")
     ax.set(xlabel="latent dimension", ylabel="squared error per pixel", xscale="log", yscale="log")
     ax.set_xticks(list(linear), [str(d) for d in linear])

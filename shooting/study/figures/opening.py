@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from shooting.parametrizations import DynamicParticles, Parametrization
 from shooting.study.data.functions import BOUND, grid_points
-from shooting.study.figures.style import MODEL_COLOURS, PALETTE
+from shooting.study.figures.style import MODEL_COLOURS, PALETTE, Colours
 
 TITLES = {
     "static_direct": "one constant θ",
@@ -22,11 +22,14 @@ TITLES = {
 
 
 @torch.no_grad()
-def three_controls(models: Mapping[str, Parametrization]) -> Figure:
+def three_controls(
+    models: Mapping[str, Parametrization], *, colours: Colours = MODEL_COLOURS
+) -> Figure:
     """Flows (above) and entries of theta1 over depth (below) of trained single-seed models.
 
     Args:
         models: By the keys of `TITLES`, each with exactly one run.
+        colours: By the same keys.
 
     Returns:
         The figure.
@@ -40,7 +43,7 @@ def three_controls(models: Mapping[str, Parametrization]) -> Figure:
         above.plot(depth, paths, color="0.65", lw=0.9)
         control = model.theta(depth)["theta1"][0].flatten(-2).numpy()
         where = {"drawstyle": "steps-post"} if name == "dynamic_direct" else {}
-        below.plot(depth, control, color=MODEL_COLOURS[name], lw=1.1, **where)
+        below.plot(depth, control, color=colours[name], lw=1.1, **where)
         above.set_title(TITLES[name])
         below.set_xlabel("depth t")
         below.set_xticks([0, 0.5, 1], ["0", "½", "1"])

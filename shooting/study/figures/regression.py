@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import matplotlib.pyplot as plt
@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 
 from shooting.study.data.functions import BOUND, FUNCTIONS
 from shooting.study.experiments.models import MODELS
-from shooting.study.figures.style import MODEL_COLOURS, PlainLog
+from shooting.study.figures.style import MODEL_COLOURS, Colours, PlainLog
 
 LABELS = {
     "quadratic-like": "quadratic-like: $x^2 + 3/(1+x^2)$",
@@ -57,16 +57,29 @@ def keep_inliers(values: np.ndarray) -> np.ndarray:
         return finite & (values >= low - reach) & (values <= high + reach)
 
 
-def by_inflation(results: Sequence[Drawn], function: str, particles: int = 15) -> Figure:
+# Which runs of an ensemble a box shows: one number per run in, a mask out.
+Rule = Callable[[np.ndarray], np.ndarray]
+
+
+def by_inflation(
+    results: Sequence[Drawn],
+    function: str,
+    particles: int = 15,
+    *,
+    colours: Colours = MODEL_COLOURS,
+    rule: Rule = keep_inliers,
+) -> Figure:
     """Figs. 2 and 6: loss and complexity against the inflation factor, one box per model.
 
     Args:
         results: Ensembles of all models; particle models with other K are left out.
         function: Which of the two functions.
         particles: K of the particle models.
+        colours: Of the models, in the order of their boxes.
+        rule: Which runs are drawn; `numpy.isfinite` leaves out failed ones alone.
 
     Returns:
-        The figure; ``n*`` above a box counts the outliers removed from it.
+        The figure; ``n*`` above a box counts the runs left out of it.
     """
     chosen = [
         r for r in results if r.config.function == function and r.config.particles in (0, particles)
@@ -77,7 +90,7 @@ def by_inflation(results: Sequence[Drawn], function: str, particles: int = 15) -
         axes, ("loss", "complexity"), ("100·MSE + R", "∫ log₂ complexity"), strict=True
     ):
         for r in chosen:
-            box(ax, r, key, factors)
+            box(ax, r, key, factors, colours=colours, rule=rule)
         ax.set_xticks(range(len(factors)), [str(a) for a in factors])
         ax.set_xlabel("inflation factor α")
         ax.set_ylabel(label)
@@ -85,22 +98,36 @@ def by_inflation(results: Sequence[Drawn], function: str, particles: int = 15) -
     axes[0].yaxis.set_major_formatter(PlainLog())
     axes[0].yaxis.set_minor_formatter(PlainLog(minor_thresholds=(2, 0.5)))
     axes[0].set_title(LABELS[function])
-    handles = [Line2D([], [], color=c, lw=5) for c in MODEL_COLOURS.values()]
-    fig.legend(handles, MODELS.values(), loc="outside lower center", ncols=4)
+    legend(fig, colours, width=5)
     return fig
 
 
-def box(ax: Axes, result: Drawn, key: str, factors: Sequence[int]) -> None:
+def legend(fig: Figure, colours: Colours, *, width: float) -> None:
+    """The models' colours below a figure; a model of one's own is called by its key."""
+    handles = [Line2D([], [], color=c, lw=width) for c in colours.values()]
+    names = [MODELS.get(model, model) for model in colours]
+    fig.legend(handles, names, loc="outside lower center", ncols=4)
+
+
+def box(
+    ax: Axes,
+    result: Drawn,
+    key: str,
+    factors: Sequence[int],
+    *,
+    colours: Colours = MODEL_COLOURS,
+    rule: Rule = keep_inliers,
+) -> None:
     """Box of one ensemble at its inflation factor, outliers left out and counted as ``n*``."""
     values = np.asarray(result.metrics[key], dtype=float)
-    kept = values[keep_inliers(values)]
-    shift = 0.2 * (list(MODELS).index(result.config.model) - 1.5)
-    place = factors.index(result.config.inflation) + shift
-    colour = MODEL_COLOURS[result.config.model]
+    kept = values[rule(values)]
+    count, order = len(colours), list(colours).index(result.config.model)
+    place = factors.index(result.config.inflation) + 0.8 / count * (order - (count - 1) / 2)
+    colour = colours[result.config.model]
     ax.boxplot(
         kept,
         positions=[place],
-        widths=0.16,
+        widths=0.64 / count,
         patch_artist=True,
         manage_ticks=False,
         whis=(0, 100),
@@ -124,12 +151,13 @@ def box(ax: Axes, result: Drawn, key: str, factors: Sequence[int]) -> None:
         )
 
 
-def fits(results: Sequence[Drawn], *, columns: str) -> Figure:
+def fits(results: Sequence[Drawn], *, columns: str, colours: Colours = MODEL_COLOURS) -> Figure:
     """Learned functions of all runs over the target; Figs. 7 and 8 with ``columns="particles"``.
 
     Args:
         results: Ensembles; rows are functions.
         columns: Config field that tells the columns apart (``model`` or ``particles``).
+        colours: Of the models.
 
     Returns:
         The figure; short vertical lines are particle positions after training (first run).
@@ -150,12 +178,13 @@ def fits(results: Sequence[Drawn], *, columns: str) -> Figure:
         ax = axes[rows.index(r.config.function), column]
         target = FUNCTIONS[r.config.function](torch.as_tensor(x)).numpy()
         if "fit" in r.arrays:  # else every run failed
-            ax.plot(x, r.arrays["fit"].T, color=MODEL_COLOURS[r.config.model], lw=0.8, alpha=0.7)
+            ax.plot(x, r.arrays["fit"].T, color=colours[r.config.model], lw=0.8, alpha=0.7)
         ax.plot(x, target, color="black", lw=1.2, ls="--")
         if "particles" in r.arrays:
             _mark_particles(ax, r.arrays["particles"][0])
         if ax in list(axes[0]):
-            title = MODELS[keys[column]] if columns == "model" else f"K = {keys[column]}"
+            key = keys[column]
+            title = MODELS.get(key, key) if columns == "model" else f"K = {key}"
             ax.set_title(title, fontsize=8.5)
         if column == 0:
             ax.set_ylabel(r.config.function)
@@ -222,21 +251,26 @@ def median_line(
     Args:
         ax: Where to draw.
         place: Horizontal position of each ensemble.
-        results: The ensembles, in order.
+        results: The ensembles, in order; nothing is drawn without any.
         key: Name of the number.
         **look: How `errorbar` draws it.
     """
+    if not results:
+        return
     values = (np.asarray(r.metrics[key], dtype=float) for r in results)
     low, middle, high = np.array([np.nanquantile(v, [0.25, 0.5, 0.75]) for v in values]).T
     ax.errorbar(place, middle, [middle - low, high - middle], **look)
 
 
-def all_inflations(results: Sequence[Drawn], particles: int = 15) -> Figure:
+def all_inflations(
+    results: Sequence[Drawn], particles: int = 15, *, colours: Colours = MODEL_COLOURS
+) -> Figure:
     """Loss and complexity over all inflation factors: median and quartiles, no run left out.
 
     Args:
         results: Ensembles of all models; particle models with other K are left out.
         particles: K of the particle models.
+        colours: Of the models that are drawn.
 
     Returns:
         The figure: a row per function. Failed runs are NaN and not drawn.
@@ -245,15 +279,16 @@ def all_inflations(results: Sequence[Drawn], particles: int = 15) -> Figure:
     keys = {"loss": "100·MSE + R", "complexity": "∫ log₂ complexity"}
     for row, function in zip(axes, FUNCTIONS, strict=True):
         for ax, (key, label) in zip(row, keys.items(), strict=True):
-            for shift, model in enumerate(MODELS):
+            for shift, (model, colour) in enumerate(colours.items()):
                 mine = [
                     r
                     for r in sorted(results, key=lambda r: r.config.inflation)
                     if (r.config.function, r.config.model) == (function, model)
                     and r.config.particles in (0, particles)
                 ]
-                place = [r.config.inflation * 1.06 ** (shift - 1.5) for r in mine]
-                look = {"fmt": "o-", "ms": 3, "lw": 1.1, "color": MODEL_COLOURS[model]}
+                beside = 1.06 ** (shift - (len(colours) - 1) / 2)
+                place = [r.config.inflation * beside for r in mine]
+                look = {"fmt": "o-", "ms": 3, "lw": 1.1, "color": colour}
                 median_line(ax, place, mine, key, **look)
             ax.set_xscale("log", base=2)
             ax.set_ylabel(label)
@@ -265,6 +300,5 @@ def all_inflations(results: Sequence[Drawn], particles: int = 15) -> Figure:
     for ax in axes[-1]:
         ax.set_xticks(factors, [str(a) for a in factors])
         ax.set_xlabel("inflation factor α")
-    handles = [Line2D([], [], color=c, lw=3) for c in MODEL_COLOURS.values()]
-    fig.legend(handles, MODELS.values(), loc="outside lower center", ncols=4)
+    legend(fig, colours, width=3)
     return fig

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -26,7 +26,9 @@ PALETTE: list[tuple[float, float, float]] = [tuple(c) for c in sns.color_palette
 
 COLOURS = 48  # of an inline figure, besides those of the palette
 
-MODEL_COLOURS = {
+Colours = Mapping[str, Any]  # whatever Matplotlib takes for a colour, by the name of a model
+
+MODEL_COLOURS: Colours = {
     "static_direct": PALETTE[7],
     "static_particles": PALETTE[1],
     "dynamic_particles": PALETTE[0],

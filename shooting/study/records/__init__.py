@@ -6,20 +6,16 @@ provenance, checksums) and ``<id>.npz`` (arrays), in ``book/records/<experiment>
 else in the state folder.
 """
 
+from shooting.study.records.record import Record, pooled, read
+from shooting.study.records.status import STATES, stale, state_of
 from shooting.study.records.store import (
-    STATES,
     NotRunError,
-    Record,
     compute,
     gather,
     load,
     load_all,
-    pooled,
-    read,
     recompute,
     require_all,
-    stale,
-    state_of,
 )
 
 __all__ = [

@@ -96,7 +96,7 @@ class FileCheckpoint:
     def _against(self, about: dict[str, str]) -> str:
         """Why a state must not be gone on from; empty if it may."""
         if about["owner"] != self.owner:
-            return "belongs to other code"
+            return f"belongs to other code or settings ({about['owner']})"
         if self.since is not None and datetime.fromisoformat(about["begun"]) < self.since:
             return "is older than FRESH"
         return ""

@@ -19,10 +19,11 @@ from torch import Tensor
 
 from shooting.study.data import spiral
 from shooting.study.data.circles import circles
-from shooting.study.data.functions import FUNCTIONS, permutations, samples
+from shooting.study.data.functions import TARGETS, permutations, samples
 from shooting.study.experiments import EXPERIMENTS
 from shooting.study.experiments.baselines import BaselineConfig
 from shooting.study.experiments.circles import CirclesConfig
+from shooting.study.experiments.convex_trap import TrapConfig
 from shooting.study.experiments.regression import RegressionConfig
 from shooting.study.experiments.spiral import SpiralConfig
 from shooting.study.paths import records_folder
@@ -44,7 +45,7 @@ def data(config: Any) -> DataSet | None:
 
     Returns:
         Name of the data set and its arrays as a function of a run's seed, all drawn in double
-        precision; None for images.
+        precision; None for images and for the authors' own data.
     """
     return None
 
@@ -57,9 +58,15 @@ def _(config: RegressionConfig) -> DataSet:
         x = samples([seed], count, "train")
         watch = samples([seed], 1000, "watch")
         order = permutations([seed], count, 0)
-        return x, FUNCTIONS[config.function](x), watch, order
+        return x, TARGETS[config.function](x), watch, order
 
     return f"{config.function}, {count} points", arrays
+
+
+@data.register
+def _(config: TrapConfig) -> DataSet | None:
+    # the authors' own data are in a file with a checksum, and not on every machine
+    return None if config.source == "authors-seeds" else data.dispatch(RegressionConfig)(config)
 
 
 @data.register

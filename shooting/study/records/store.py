@@ -1,10 +1,9 @@
-"""Reading, computing and looking after records; `shooting.study.records` has the public names."""
+"""Finding records and computing them; `shooting.study.records` has the public names."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,22 +12,15 @@ import numpy as np
 
 from shooting.environment import variable
 from shooting.errors import MissingDataError, NonFiniteError
-from shooting.study.experiments import EXPERIMENTS, PROFILES, Experiment, Outcome, check_profile
+from shooting.study.experiments import EXPERIMENTS, Experiment, check_profile
 from shooting.study.experiments.base import float32
-from shooting.study.experiments.settings import as_dict, from_dict
+from shooting.study.experiments.settings import as_dict
 from shooting.study.paths import records_folder, state_folder
 from shooting.study.records import provenance
 from shooting.study.records.checkpoints import FileCheckpoint
-from shooting.study.records.files import (
-    ADVICE,
-    Document,
-    numbers,
-    publish,
-    read_arrays,
-    read_document,
-    write,
-)
+from shooting.study.records.files import Document, publish, write
 from shooting.study.records.identity import NUMERICS, record_id
+from shooting.study.records.record import Record, content_of, content_of_failure, read
 from shooting.study.storage import BusyError, CorruptFileError, is_locked, lock, set_aside
 
 logger = logging.getLogger(__name__)
@@ -36,86 +28,9 @@ logger = logging.getLogger(__name__)
 Key = TypeVar("Key")
 Found = TypeVar("Found")
 
-UNMEASURED = -2  # "failed step" of a run that trained, but whose final numbers are not finite
-
 
 class NotRunError(LookupError):
     """Records that a figure or a claim needs are missing; the message says how to make them."""
-
-
-@dataclass(frozen=True)
-class Record:
-    """One ensemble, trained.
-
-    Where every run failed, `arrays` is empty, and each metric that is asked for is NaN.
-
-    Attributes:
-        experiment: Name of the experiment.
-        id: Hash of experiment, config and `NUMERICS`.
-        config: Settings.
-        metrics: Final numbers by name, one per run; NaN where a run failed.
-        arrays: What figures draw; ``history`` is the loss of each epoch, ``(epochs, runs)``.
-        early: Losses of the first 50 steps, ``(steps, runs)``.
-        facts: Numbers of the whole ensemble.
-        failed_at: Optimiser step at which a run met NaN or infinity, -1 if it never did.
-        provenance: Code, versions, machine, route, cost.
-        path: The JSON file.
-    """
-
-    experiment: str
-    id: str
-    config: Any
-    metrics: dict[str, np.ndarray]
-    arrays: dict[str, np.ndarray]
-    early: np.ndarray
-    facts: dict[str, float]
-    failed_at: np.ndarray
-    provenance: dict[str, Any]
-    path: Path
-
-    @property
-    def failed(self) -> np.ndarray:
-        """Which runs failed, ``(runs,)``."""
-        found: np.ndarray = self.failed_at != -1
-        return found
-
-    @property
-    def command(self) -> str:
-        """The command that makes this record."""
-        return f"python -m shooting run --experiment {self.experiment} --ids {self.id}"
-
-
-class Unmeasured(dict[str, Any]):
-    """Metrics of runs that have none, because all of them failed: NaN, whatever is asked for.
-
-    Args:
-        runs: How many.
-    """
-
-    def __init__(self, runs: int) -> None:
-        super().__init__()
-        self.runs = runs
-
-    def __missing__(self, name: str) -> np.ndarray:
-        return np.full(self.runs, np.nan)
-
-
-def pooled(found: Sequence[Record]) -> dict[str, Any]:
-    """Metrics of several ensembles of one setting, run after run; NaN where a run failed.
-
-    Args:
-        found: The records.
-
-    Returns:
-        Numbers by name, as many as there are runs.
-    """
-    names = dict.fromkeys(name for r in found for name in r.metrics)
-    if not names:
-        return Unmeasured(sum(len(r.failed_at) for r in found))
-    return {name: [float(x) for r in found for x in r.metrics[name]] for name in names}
-
-
-# --- reading -------------------------------------------------------------------------------
 
 
 def folders() -> tuple[Path, Path]:
@@ -165,9 +80,9 @@ def load(experiment: str | Experiment, config: Any) -> Record | None:
     paths = [folder / name / f"{record_id(name, config)}.json" for folder in folders()]
     found = filter(None, (_read_if_there(path, config) for path in paths))  # as many as needed
     first = next(found, None)
-    if first is None or _counts(first):
+    if first is None or counts(first):
         return first
-    return next(filter(_counts, found), first)
+    return next(filter(counts, found), first)
 
 
 def _read_if_there(path: Path, config: Any) -> Record | None:
@@ -185,7 +100,8 @@ def _read_if_there(path: Path, config: Any) -> Record | None:
         return None
 
 
-def _counts(record: Record) -> bool:
+def counts(record: Record) -> bool:
+    """Whether a record was begun since ``$FRESH``."""
     moment = since()
     return moment is None or datetime.fromisoformat(record.provenance["started"]) >= moment
 
@@ -244,50 +160,6 @@ def _computed(experiment: Experiment, config: Any, *, wait: bool) -> bool:
     return True
 
 
-def read(path: Path, config: Any) -> Record:
-    """Read and check one record.
-
-    Args:
-        path: Its JSON file.
-        config: The config it should hold.
-
-    Returns:
-        The record.
-
-    Raises:
-        CorruptFileError: If anything differs from what was written.
-    """
-    document = read_document(path)
-    name = document["experiment"]
-    own = record_id(name, config, document["numerics"])
-    if path.stem != own or from_dict(type(config), document["config"]) != config:
-        raise CorruptFileError(f"expected the config of {own} in {path}, got another; {ADVICE}")
-    return Record(
-        experiment=name,
-        id=document["id"],
-        config=config,
-        metrics=_metrics(document),
-        arrays=read_arrays(path.with_suffix(".npz"), document["arrays"]),
-        early=_floats(document["early"]),
-        facts=document["facts"],
-        failed_at=np.array(document["failed_at"], dtype=np.int64),
-        provenance=document["provenance"],
-        path=path,
-    )
-
-
-def _metrics(document: Document) -> dict[str, Any]:
-    measured = {k: _floats(v) for k, v in document["metrics"].items()}
-    return measured or Unmeasured(len(document["failed_at"]))
-
-
-def _floats(values: Any) -> np.ndarray:
-    return np.array(values, dtype=np.float64)  # null becomes NaN
-
-
-# --- computing -----------------------------------------------------------------------------
-
-
 def compute(
     experiment: Experiment,
     config: Any,
@@ -319,7 +191,7 @@ def compute(
     with lock(lock_path(experiment, config), wait=wait):
         found = None if fresh else _sound(experiment, config, target)
         if found is None:
-            checkpoint = _checkpoint(experiment, config, seconds)
+            checkpoint = checkpoint_of(experiment, config, seconds)
             if fresh:
                 checkpoint.discard()
             write(target, *_train(experiment, config, checkpoint))
@@ -358,7 +230,8 @@ def is_running(experiment: Experiment, config: Any) -> bool:
     return is_locked(lock_path(experiment, config))
 
 
-def _checkpoint(experiment: Experiment, config: Any, seconds: float) -> FileCheckpoint:
+def checkpoint_of(experiment: Experiment, config: Any, seconds: float = 20.0) -> FileCheckpoint:
+    """The state of a training that was begun since ``$FRESH``, saved every so many seconds."""
     path = lock_path(experiment, config).with_suffix(".safetensors")
     owner = f"{path.stem} {provenance.source_hash()}"
     return FileCheckpoint(path, owner=owner, seconds=seconds, since=since())
@@ -368,7 +241,7 @@ def _sound(experiment: Experiment, config: Any, target: Path) -> Path | None:
     """The first place with an intact record that counts; corrupt ones are set aside."""
     for path in [target, *(f / experiment.name / target.name for f in folders())]:
         try:
-            if (record := _read_if_there(path, config)) is not None and _counts(record):
+            if (record := _read_if_there(path, config)) is not None and counts(record):
                 return path
         except CorruptFileError as error:
             set_aside(path, str(error))
@@ -382,9 +255,9 @@ def _train(
     about = provenance.environment()
     try:
         with float32():
-            content, arrays, route = _content(experiment.train(config, checkpoint))
-    except NonFiniteError as error:  # every run failed: nothing to measure, but a result
-        content, arrays, route = _nothing(error.steps), {}, None
+            content, arrays, route = content_of(experiment.train(config, checkpoint))
+    except NonFiniteError as error:  # every run failed
+        content, arrays, route = content_of_failure(error.steps)
     steps = content["failed_at"]
     about |= {
         "route": route,
@@ -393,85 +266,12 @@ def _train(
         "peak_memory_mb": provenance.peak_memory(),
         "started": checkpoint.begun.isoformat(timespec="seconds"),
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
-        "status": "done" if all(s == -1 for s in steps) else f"failed: {_count(steps)} runs",
+        "status": _status(sum(step != -1 for step in steps), len(steps)),
     }
     name, entries = experiment.name, as_dict(config)
     document = {"experiment": name, "id": record_id(name, config), "numerics": NUMERICS}
     return {**document, "config": entries, **content, "provenance": about}, arrays
 
 
-def _count(steps: Sequence[int]) -> str:
-    return f"{sum(s != -1 for s in steps)} of {len(steps)}"
-
-
-def _content(outcome: Outcome) -> tuple[Document, dict[str, np.ndarray], str]:
-    fit = outcome.fit
-    failed = fit.failed.reshape(-1).cpu().numpy()
-    metrics = {k: np.array(v, dtype=np.float64) for k, v in outcome.metrics.items()}
-    for values in metrics.values():
-        failed = np.where((failed == -1) & ~np.isfinite(values), UNMEASURED, failed)
-    history = fit.history.reshape(len(fit.history), -1).cpu().numpy()
-    early = fit.early.reshape(len(fit.early), -1).cpu().numpy()
-    content = {
-        "metrics": {k: numbers(np.where(failed == -1, v, np.nan)) for k, v in metrics.items()},
-        "facts": outcome.facts,
-        "failed_at": [int(step) for step in failed],
-        "history": {
-            "epochs": len(history),
-            "first": numbers(history[0]),
-            "last": numbers(history[-1]),
-        },
-        "early": [numbers(row) for row in early],
-    }
-    return content, {**outcome.arrays, "history": history}, outcome.route
-
-
-def _nothing(steps: Sequence[int]) -> Document:
-    history = {"epochs": 0, "first": [], "last": []}
-    return {
-        "metrics": {},
-        "facts": {},
-        "failed_at": list(steps),
-        "history": history,
-        "early": [],
-    }
-
-
-# --- housekeeping --------------------------------------------------------------------------
-
-
-def stale(experiment: str | Experiment | None = None, folder: Path | None = None) -> list[Path]:
-    """Committed records that no grid asks for: made with other configs or other numerics.
-
-    Args:
-        experiment: One experiment; all by default.
-        folder: Where to look; the committed records by default.
-
-    Returns:
-        Their JSON files.
-    """
-    place = folder or records_folder()
-    if experiment is None:
-        return [path for known in EXPERIMENTS.values() for path in stale(known, folder)]
-    known = EXPERIMENTS[experiment] if isinstance(experiment, str) else experiment
-    wanted = {record_id(known.name, c) for profile in PROFILES for c in known.grid(profile)}
-    return [p for p in sorted((place / known.name).glob("*.json")) if p.stem not in wanted]
-
-
-STATES = ("done", "failed", "running", "started", "missing", "corrupt")
-
-
-def state_of(experiment: Experiment, config: Any) -> str:
-    """One of `STATES`: ``failed`` if some run met NaN, ``started`` if a checkpoint is of use.
-
-    Under ``$FRESH`` only what was begun since then is done or started.
-    """
-    try:
-        record = load(experiment, config)
-    except CorruptFileError:
-        return "corrupt"
-    if record is not None and _counts(record):
-        return "failed" if record.failed.any() else "done"
-    if is_running(experiment, config):
-        return "running"
-    return "started" if _checkpoint(experiment, config, 0.0).usable() else "missing"
+def _status(failed: int, runs: int) -> str:
+    return f"failed: {failed} of {runs} runs" if failed else "done"

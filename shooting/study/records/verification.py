@@ -20,7 +20,7 @@ from shooting.errors import MissingDataError, NonFiniteError
 from shooting.fit import EARLY_STEPS
 from shooting.study import records
 from shooting.study.experiments import EXPERIMENTS, PROFILES, Experiment
-from shooting.study.experiments.base import BASELINE, float32
+from shooting.study.experiments.base import TRIVIAL, float32
 from shooting.study.paths import records_folder
 from shooting.study.records import Record, data_checksums
 from shooting.study.records.checkpoints import StateDict
@@ -29,7 +29,7 @@ from shooting.study.storage import CorruptFileError
 
 MACHINE = ("route", "platform", "processor", "device", "threads", "python", "torch", "numpy")
 EARLY_TOLERANCE = 1e-4  # relative, over the first 50 steps
-BASELINE_TOLERANCE = 1e-9  # relative: a ridge on 500 images, in float64, summed in another order
+TRIVIAL_TOLERANCE = 1e-9  # relative: a ridge on 500 images, in float64, summed in another order
 WIDENING = 0.1  # of the ensemble's span, at both ends
 MINUTES = 5.0
 OUTCOMES = ("equal", "agrees", "differs", "skipped")
@@ -230,8 +230,8 @@ def _compare_exactly(old: Record, new: Record) -> Iterator[str]:
         for name in sorted({*was, *now}):
             if name not in was or name not in now:
                 yield f"{kind} {name} is in one of the two only; rule: same names"
-            elif name.startswith(BASELINE):  # of linear algebra, whose threads no record knows
-                if not np.isclose(was[name], now[name], rtol=BASELINE_TOLERANCE, atol=0.0):
+            elif name.startswith(TRIVIAL):  # of linear algebra, whose threads no record knows
+                if not np.isclose(was[name], now[name], rtol=TRIVIAL_TOLERANCE, atol=0.0):
                     yield f"{kind} {name}: recorded {was[name]!r}, now {now[name]!r}; rule: close"
             elif text := _difference(np.asarray(was[name]), np.asarray(now[name])):
                 yield f"{kind} {name}: {text}; rule: equal (same route, machine, versions)"
@@ -252,8 +252,8 @@ def _compare_counts(old: Record, new: Record) -> Iterator[str]:
         was, now = old.facts.get(name), new.facts.get(name)
         if was is None or now is None:
             yield f"{name} is in one of the two only; rule: same names"
-        elif name.startswith(BASELINE):
-            if not np.isclose(was, now, rtol=BASELINE_TOLERANCE, atol=0.0):
+        elif name.startswith(TRIVIAL):
+            if not np.isclose(was, now, rtol=TRIVIAL_TOLERANCE, atol=0.0):
                 yield f"{name}: recorded {was}, now {now}; rule: close"
         elif was != now and float(was).is_integer():
             yield f"{name}: recorded {was}, now {now}; rule: counts are equal"

@@ -6,10 +6,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
+from shooting.study import records
 from shooting.study.claims import judge_all
 from shooting.study.claims.published import PUBLISHED
 from shooting.study.figures import circles, paper, spiral
-from shooting.study.records import store as records
+from shooting.study.records import store
+from shooting.study.records.record import Unmeasured
 
 STILL_IN_PART = {"K7c"}  # 0 of 50 successes are compatible with the published 4 %
 
@@ -27,17 +29,17 @@ def paper_model_failed(monkeypatch):
 
 
 def fail(monkeypatch, which):
-    whole = records.read
+    whole = store.read
 
     def read(path, config):
         found = whole(path, config)
         if not which(config):
             return found
         runs = len(found.failed_at)
-        nothing = {"metrics": records.Unmeasured(runs), "arrays": {}, "facts": {}}
+        nothing = {"metrics": Unmeasured(runs), "arrays": {}, "facts": {}}
         return replace(found, failed_at=np.zeros(runs, int), **nothing)
 
-    monkeypatch.setattr(records, "read", read)
+    monkeypatch.setattr(store, "read", read)
 
 
 @pytest.mark.usefixtures("every_run_failed")

@@ -1,3 +1,5 @@
+import itertools
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -5,7 +7,8 @@ import pytest
 import torch
 
 from shooting.study.data import bouncing_balls as data
-from shooting.study.experiments import EXPERIMENTS
+from shooting.study.experiments import EXPERIMENTS, bouncing_balls
+from shooting.study.experiments.autoencoder import PRECISIONS
 from shooting.study.experiments.bouncing_balls import (
     BOUNCING_BALLS,
     COMPARED,
@@ -14,12 +17,17 @@ from shooting.study.experiments.bouncing_balls import (
     BallsTask,
     Chosen,
     LatentFlow,
+    estimate,
     grid,
     measure,
     misses,
     quick,
     train,
 )
+from shooting.study.experiments.settings import from_dict
+from shooting.study.paths import records_folder
+from shooting.study.records.checkpoints import FileCheckpoint
+from shooting.study.records.identity import record_id
 
 TINY = BallsConfig(
     latent=3,
@@ -178,6 +186,65 @@ def test_training_reduces_the_error():
     assert long < 0.75 * short
 
 
+# --- precision -----------------------------------------------------------------------------
+
+
+def test_records_keep_their_names_and_the_other_precision_has_one_of_its_own():
+    for path in sorted((records_folder() / "bouncing_balls").glob("*.json")):
+        config = from_dict(BallsConfig, json.loads(path.read_text(encoding="utf-8"))["config"])
+        assert record_id("bouncing_balls", config) == path.stem
+        other = "bfloat16" if config.precision == "float32" else "float32"
+        assert record_id("bouncing_balls", replace(config, precision=other)) != path.stem
+
+
+def test_only_the_precision_tells_the_full_run_from_the_protocol():
+    assert BallsConfig.paper() == BallsConfig(precision="bfloat16")
+    assert BallsConfig.paper(model="static_direct").model == "static_direct"
+
+
+def test_precision_reaches_the_convolutions_and_nothing_else():
+    config = replace(TINY, precision="bfloat16")
+    task, chosen = BallsTask(config), Chosen(LatentFlow(config), 2)
+    seen = []
+    chosen.model.flow.register_forward_pre_hook(
+        lambda module, given: seen.append((torch.is_autocast_enabled("cpu"), given[0].dtype))
+    )
+    layer = chosen.model.autoencoder.encoder[0]
+    layer.register_forward_hook(lambda module, given, found: seen.append(found.dtype))
+    loss = task.loss(chosen, next(task.batches(0)))
+    loss.backward()
+    assert seen == [torch.bfloat16, (False, torch.float32)]
+    assert {loss.dtype, *(w.grad.dtype for w in chosen.parameters())} == {torch.float32}
+    plain = BallsTask(TINY).loss(Chosen(LatentFlow(TINY), 2), next(task.batches(0)))
+    assert loss != plain
+    assert loss.item() == pytest.approx(plain.item(), rel=2**-7)  # bfloat16 rounds to 2^-8
+
+
+# --- how long it takes ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("batches", "timed"), [(2, 2), (7, 3)])
+def test_estimate_counts_steps_and_validations(monkeypatch, batches, timed):
+    config = replace(TINY, sequences=10 * batches, validation=50, epochs=7)
+    clock = itertools.count()  # each look at it is a second later
+    monkeypatch.setattr(bouncing_balls.time, "perf_counter", lambda: float(next(clock)))
+    # one second for the steps that are timed, one for a validation of 25 sequences
+    assert estimate(config) == pytest.approx(7 * (batches / timed + 50 / 25))
+
+
+def test_estimate_is_the_experiments_and_leaves_no_trace():
+    assert BOUNCING_BALLS.estimate is estimate
+    before = torch.random.get_rng_state()
+    assert estimate(TINY) > 0
+    assert torch.equal(torch.random.get_rng_state(), before)
+    whole = train(TINY)
+    estimate(TINY)
+    assert train(TINY).metrics == whole.metrics
+
+
+# --- resuming ------------------------------------------------------------------------------
+
+
 class Interrupted(Exception):
     pass
 
@@ -200,8 +267,9 @@ class Memory:
         self.state, self.left = {k: v.clone() for k, v in state.items()}, self.left - 1
 
 
-def test_run_resumed_after_a_kill_is_bit_identical():
-    config = replace(TINY, epochs=4, frames=6, learning_rate=0.02)
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_run_resumed_after_a_kill_is_bit_identical(precision):
+    config = replace(TINY, epochs=4, frames=6, learning_rate=0.02, precision=precision)
     kept = Memory(dies_after=2)
     with pytest.raises(Interrupted):
         train(config, kept)
@@ -211,6 +279,21 @@ def test_run_resumed_after_a_kill_is_bit_identical():
     assert torch.equal(resumed.fit.history, whole.fit.history)
     assert resumed.metrics == whole.metrics
     assert all(np.array_equal(resumed.arrays[k], whole.arrays[k]) for k in whole.arrays)
+
+
+def test_checkpoint_of_other_settings_is_refused_by_name(tmp_path, caplog):
+    config = replace(TINY, precision="bfloat16")
+    path = tmp_path / f"{record_id('bouncing_balls', config)}.safetensors"
+    kept = {c: FileCheckpoint(path, owner=record_id("bouncing_balls", c)) for c in (TINY, config)}
+    known, fresh = train(TINY, kept[TINY]), train(config)
+    assert path.exists()
+    found = train(config, kept[config])
+    assert f"{path} belongs to other code or settings ({kept[TINY].owner})" in caplog.text
+    assert "training starts afresh" in caplog.text
+    assert found.metrics == fresh.metrics != known.metrics
+    caplog.clear()
+    train(config, kept[config])  # control: its own is taken
+    assert not caplog.text
 
 
 # --- settings ------------------------------------------------------------------------------
@@ -224,6 +307,7 @@ def test_run_resumed_after_a_kill_is_bit_identical():
         ({"seeds": (0, 1)}, "expected one seed"),
         ({"batch": 1}, "expected a batch of 2"),
         ({"frames": 21}, "1 to 20 frames"),
+        ({"precision": "half"}, "expected a precision among"),
     ],
 )
 def test_wrong_settings_are_refused_in_a_sentence(settings, words):
@@ -251,6 +335,7 @@ def test_grid_begins_with_the_full_runs():
     assert len(full) == len(set(full))
     assert {c.model for c in full[:3]} == set(COMPARED)
     assert all((c.epochs, c.sequences, c.frames) == (100, 10_000, 20) for c in full[:4])
+    assert [c.precision for c in full] == ["bfloat16"] * 4 + ["float32"] * 7
     assert {c.protocol for c in full[4:]} == {"reduced"}  # never called the paper's
     assert [c.sequences for c in full[4:]] == [2000] * 3 + [10_000] * 4
     assert data.SPLITS["train"] == 10_000

@@ -13,9 +13,7 @@ from shooting.study.records.source_table import COLUMNS, source_table
 
 
 @pytest.fixture
-def made(tmp_path, monkeypatch):
-    monkeypatch.setenv("SHOOTING_STATE", str(tmp_path / "state"))
-    monkeypatch.setenv("SHOOTING_RECORDS", str(tmp_path / "records"))
+def made(folders):
     configs = [ToyConfig(epochs=6), ToyConfig(epochs=6, label=1, poison=2)]
     return [records.compute(TOY, config) for config in configs]
 

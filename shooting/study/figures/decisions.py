@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,13 +17,20 @@ CLASSES = (PALETTE[1], PALETTE[0])
 REACH = 1.8  # half the width of the square that is drawn
 
 
-def decisions(models: Mapping[str, Callable[[Tensor], Tensor]], x: Tensor, y: Tensor) -> Figure:
+def decisions(
+    models: Mapping[str, Callable[[Tensor], Tensor]],
+    x: Tensor,
+    y: Tensor,
+    *,
+    colours: Sequence[Any] = CLASSES,
+) -> Figure:
     """Where each classifier decides for which of two classes, and the data.
 
     Args:
         models: By title; each gives two logits ``(n, 2)`` for points ``(n, 2)``.
         x: Points ``(n, 2)``.
         y: Their classes, 0 or 1, ``(n,)``.
+        colours: Of the two classes.
 
     Returns:
         The figure: shading is the decision, the line where it changes.
@@ -33,10 +41,10 @@ def decisions(models: Mapping[str, Callable[[Tensor], Tensor]], x: Tensor, y: Te
     for ax, (title, model) in zip(axes[0], models.items(), strict=True):
         with torch.no_grad():
             gap = (model(square) @ torch.tensor([-1.0, 1.0])).reshape(81, 81).T.numpy()
-        ax.contourf(side, side, gap, [-np.inf, 0, np.inf], colors=CLASSES, alpha=0.2)
+        ax.contourf(side, side, gap, [-np.inf, 0, np.inf], colors=colours, alpha=0.2)
         ax.contour(side, side, gap, [0.0], colors="black", linewidths=1.0)
         for k, marker in enumerate("o^"):
-            ax.scatter(*x[y == k].T.numpy(), s=7, marker=marker, color=CLASSES[k], linewidths=0)
+            ax.scatter(*x[y == k].T.numpy(), s=7, marker=marker, color=colours[k], linewidths=0)
         ax.set(title=title, aspect="equal", xlabel="x₁")
         ax.grid(visible=False)
     axes[0, 0].set_ylabel("x₂")
