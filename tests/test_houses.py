@@ -46,7 +46,7 @@ STUDY: Rows = (
     ("theory",),
     ("universality",),
     ("claims",),
-    ("figures",),
+    ("figures", "scaffold"),
     ("cli",),
     ("__init__",),
 )
