@@ -12,6 +12,7 @@ from torch import Tensor
 from shooting import native
 from shooting.adjoint import knows, merge
 from shooting.environment import variable
+from shooting.errors import require_choice
 from shooting.fields import VectorField
 from shooting.solvers import TABLEAUS
 
@@ -54,8 +55,7 @@ def choose(
             raise ValueError(f"expected a solve that route {route!r} can do, but {reason}")
         return route
     wished = variable("SHOOTING_ROUTE") or "auto"
-    if wished not in ROUTES:
-        raise ValueError(f"expected SHOOTING_ROUTE among {ROUTES}, got {wished!r}; try 'auto'")
+    require_choice(wished, ROUTES, "SHOOTING_ROUTE")
     if wished == "native" and native.library_error() is not None:
         raise ValueError(f"expected SHOOTING_ROUTE=native to work, but {native.library_error()}")
     if method not in TABLEAUS:

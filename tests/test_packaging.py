@@ -171,15 +171,11 @@ def test_version_is_the_same_everywhere(project, root):
     assert f"## [{project['version']}]" in changes
 
 
-def test_import_is_silent_and_light():
-    """`import shooting` prints nothing and leaves the study and its packages alone."""
-    heavy = {"shooting.study", "matplotlib", "seaborn", "pandas", "PIL", "yaml", "snakemake", "jax"}
-    code = f"import shooting, sys; print(sorted({heavy} & set(sys.modules)))"
-    run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True
-    )
-    assert run.stdout.strip() == "[]"
-    assert run.stderr == ""
+def test_import_is_silent():
+    """What it loads is the matter of test_houses.py."""
+    command = [sys.executable, "-W", "error", "-c", "import shooting"]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (run.stdout, run.stderr) == ("", "")
 
 
 def machine_paths(text: str) -> list[str]:

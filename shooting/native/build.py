@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from shooting.environment import cache_folder, variable
+from shooting.environment import cache_folder, processor_lines, variable
 
 logger = logging.getLogger(__name__)
 
@@ -121,9 +121,6 @@ def _compile(command: list[str], source: Path, target: Path) -> None:
 
 def _processor() -> str:
     """What -march=native depends on."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:  # not Linux
-        lines = []
-    known = sorted({line for line in lines if line.startswith(("flags", "model name", "Features"))})
+    kinds = ("flags", "model name", "Features")
+    known = sorted({line for line in processor_lines() if line.startswith(kinds)})
     return "\n".join([platform.machine(), platform.processor(), *known])

@@ -6,7 +6,8 @@ variable                what it sets                                       witho
 ``SHOOTING_STATE``      folder of checkpoints, local records, made data    ``CACHE/state``
 ``SHOOTING_RECORDS``    folder of the committed records                    ``book/records``
 ``SHOOTING_DATA``       folder of files that no package ships (MNIST)      none; make: ``data``
-``SHOOTING_FIGDIR``     folder that figures are written to                 figures are only shown
+``SHOOTING_FIGDIR``     folder that figures are written to                 figures are only shown;
+                                                                           command: ``figures``
 ``FRESH``               a day or moment (UTC): what was begun before it    everything recorded
                         does not count as trained                          counts
 ``SHOOTING_ROUTE``      route of a solve wherever it applies, for          the fastest that applies

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+import torch
 
 COMMAND = re.compile(r"(?:^|`)make (?!VENV)([a-z][\w./-]*)", re.MULTILINE)
 TARGET = re.compile(r"^([a-z][\w -]*?):(?!=)", re.MULTILINE)
@@ -39,7 +40,9 @@ def test_every_command_has_a_target(root, texts):
 
 
 def test_the_readme_names_the_commands_a_reader_needs(texts):
-    assert {"book", "test", "lab", "serve", "pdf"} <= commands(texts["README.md"])
+    assert {"book", "check", "test", "page", "lab", "serve", "pdf", "fig2"} <= commands(
+        texts["README.md"]
+    )
 
 
 def test_control_a_command_without_target_is_found():
@@ -50,6 +53,30 @@ def test_control_a_command_without_target_is_found():
         "gone",
         "lost",
     }
+
+
+def ten_lines(text: str) -> str:
+    """The block of Python below the heading of that name."""
+    return re.search(r"^## In ten lines\n\n```python\n(.*?)^```$", text, re.M | re.S)[1]
+
+
+def test_the_ten_lines_are_ten_and_run_as_they_stand(texts):
+    lines = ten_lines(texts["README.md"])
+    assert len([line for line in lines.splitlines() if line.strip()]) <= 10
+    scope: dict[str, object] = {}
+    exec(compile(lines, "README.md", "exec"), scope)
+    assert scope["path"].shape == (10, 3, 20, 1)
+    assert scope["loss"].shape == (10,)
+    assert all(p.grad.abs().sum() > 0 for p in scope["model"].parameters())
+    assert set(scope["theta"]) == set(scope["field"].shapes)
+    assert torch.isfinite(scope["loss"]).all()
+
+
+def test_control_lines_that_need_more_do_not_run(texts):
+    """As they once stood, without their data."""
+    lines = re.sub(r"^x, times = .*\n", "", ten_lines(texts["README.md"]), flags=re.MULTILINE)
+    with pytest.raises(NameError):
+        exec(compile(lines, "README.md", "exec"), {})
 
 
 def test_every_file_that_the_readme_names_exists(root, texts):

@@ -12,9 +12,10 @@ import pytest
 from toy import TOY
 
 from shooting.errors import MissingDataError
+from shooting.study import records
 from shooting.study.cli import Progress, main
 from shooting.study.experiments import EXPERIMENTS
-from shooting.study.records import store as records
+from shooting.study.records import store
 from shooting.study.storage import lock
 from tests.study.commands import TOY_RUN, ids, stop_the_first
 
@@ -77,7 +78,7 @@ def test_a_run_of_another_process_comes_last(capsys):
     held = threading.Event()
 
     def hold():
-        with lock(records.lock_path(TOY, first)):
+        with lock(store.lock_path(TOY, first)):
             held.set()
             while records.load(TOY, second) is None:
                 time.sleep(0.02)

@@ -6,10 +6,10 @@ import dataclasses
 
 import pytest
 
+from shooting.study import records
 from shooting.study.cli import main
 from shooting.study.experiments import EXPERIMENTS
 from shooting.study.experiments.circles import CIRCLES
-from shooting.study.records import store as records
 from tests.study.commands import TOY_RUN, ids
 
 pytestmark = pytest.mark.usefixtures("only_toy")

@@ -9,9 +9,9 @@ import pytest
 from toy import TOY
 
 from shooting.errors import MissingDataError
+from shooting.study import records
 from shooting.study.cli import main
 from shooting.study.records import files, verification
-from shooting.study.records import store as records
 from tests.study.commands import TOY_RUN, ids, stop_the_first
 
 pytestmark = pytest.mark.usefixtures("only_toy")

@@ -38,6 +38,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from shooting.errors import require_choice
 from shooting.fit import Checkpoint, FitConfig
 from shooting.flow import carry
 from shooting.parametrizations import (
@@ -103,15 +104,9 @@ class TrapConfig(RegressionConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for value, allowed, what in (
-            (self.signs, SIGNS, "choice of signs"),
-            (self.source, SOURCES, "source"),
-            (self.batches, BATCHES, "choice of batches"),
-        ):
-            if value not in allowed:
-                raise ValueError(
-                    f"expected a {what} among {allowed}, got {value!r}; try {allowed[0]!r}"
-                )
+        require_choice(self.signs, SIGNS, "a choice of signs")
+        require_choice(self.source, SOURCES, "a source")
+        require_choice(self.batches, BATCHES, "a choice of batches")
         if not self.particles:
             raise ValueError(
                 f"expected a model with particles, got {self.model!r}; try 'dynamic_particles'"

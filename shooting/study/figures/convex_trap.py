@@ -113,7 +113,7 @@ def over_epochs(record: Record) -> Figure:
         "best convex",
         (1, 100 * level(function)),
         xycoords=("axes fraction", "data"),
-        xytext=(-2, 3),
+        xytext=(-2, -11),
         textcoords="offset points",
         ha="right",
         fontsize=8,

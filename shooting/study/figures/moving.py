@@ -125,7 +125,7 @@ def movie(frames: Frames, words: str) -> str:
     low = place.height + 24
     rail = (
         f'<path d="M150 {low}H450" stroke="currentColor" stroke-opacity=".4"/>'
-        f'<circle r="5" cy="{low}" fill="currentColor">{_animate("cx", ["150", "450"])}</circle>'
+        f'<circle r="5" cy="{low}" fill="currentColor">{animate("cx", ["150", "450"])}</circle>'
         f'<text x="142" y="{low + 5}" text-anchor="end">depth t = 0</text>'
         f'<text x="458" y="{low + 5}">t = 1</text>'
     )
@@ -133,7 +133,7 @@ def movie(frames: Frames, words: str) -> str:
         f'<animate attributeName="opacity" dur="{SECONDS}s" repeatCount="indefinite" '
         f'values="0;1;1;0" keyTimes="0;{START / 3:.2f};{FADE};1"/>'
     )
-    return _svg("moves", place.height + 48, words, f"<g>{fade}{drawn}</g>{rail}")
+    return svg("moves", place.height + 48, words, f"<g>{fade}{drawn}</g>{rail}")
 
 
 def still(frames: Frames, words: str) -> str:
@@ -149,7 +149,7 @@ def still(frames: Frames, words: str) -> str:
             f'<g transform="translate({column * WIDTH / 2:g} {row * height / 2:g}) scale(.5)">'
             f'{title}<g transform="translate(0 30)">{drawn}</g></g>'
         )
-    return _svg("still", height, words, "".join(panels))
+    return svg("still", height, words, "".join(panels))
 
 
 def save_movie(frames: Frames, name: str, alt: str) -> None:
@@ -160,7 +160,8 @@ def save_movie(frames: Frames, name: str, alt: str) -> None:
         atomic_write(folder / f"{name}.svg", drawing.encode())
 
 
-def _svg(name: str, height: int, words: str, body: str) -> str:
+def svg(name: str, height: int, words: str, body: str) -> str:
+    """A drawing `WIDTH` wide, of a class and with words for those who cannot see it."""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="{name}" role="img" aria-label="{words}" '
         f'viewBox="0 0 {WIDTH} {height}">{body}</svg>'
@@ -196,7 +197,7 @@ def _layers(frames: Frames, place: _Place, depths: slice) -> str:
     mesh = place(frames.mesh[depths])
     lines = [mesh[:, i] for i in range(mesh.shape[1])]
     lines += [mesh[:, :, j] for j in range(mesh.shape[2])]
-    grid = "".join(f"<path{_attribute('d', [_path(f) for f in line])}</path>" for line in lines)
+    grid = "".join(f"<path{attribute('d', [_path(f) for f in line])}</path>" for line in lines)
     drawn = f'<g fill="none" stroke="currentColor" stroke-opacity=".3">{grid}</g>'
     for colour, points in zip((PALETTE[1], PALETTE[0]), frames.classes, strict=True):
         dots = _dots(place(points[depths]), 4)
@@ -231,19 +232,19 @@ def _path(points: np.ndarray) -> str:
     return f"M{points[0, 0]} {points[0, 1]}l" + " ".join(f"{dx} {dy}" for dx, dy in steps)
 
 
-def _attribute(name: str, values: Sequence[str]) -> str:
+def attribute(name: str, values: Sequence[str]) -> str:
     """The end of an opening tag: the first value and, if there are more, their animation."""
-    return f' {name}="{values[0]}">' + (_animate(name, values) if len(values) > 1 else "")
+    return f' {name}="{values[0]}">' + (animate(name, values) if len(values) > 1 else "")
 
 
 def _attributes(names: Sequence[str], tracks: np.ndarray) -> str:
     first = "".join(f' {n}="{track[0]}"' for n, track in zip(names, tracks, strict=True))
     more = tracks.shape[1] > 1
-    moves = [_animate(n, [str(v) for v in t]) for n, t in zip(names, tracks, strict=True) if more]
+    moves = [animate(n, [str(v) for v in t]) for n, t in zip(names, tracks, strict=True) if more]
     return f"{first}>{''.join(moves)}"
 
 
-def _animate(name: str, values: Sequence[str]) -> str:
+def animate(name: str, values: Sequence[str]) -> str:
     """The values over the moving share of the period, at rest before and after."""
     times = np.linspace(START, END, len(values))
     keys = ";".join(f"{t:.3g}" for t in (0, *times, 1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from toy import TOY
 
-from shooting.study.records import store as records
+from shooting.study import records
 from tests.study.records.handling import CONFIG
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from toy import TOY, ToyConfig
 
-from shooting.study.records import store as records
+from shooting.study import records
 from shooting.study.records.checkpoints import FileCheckpoint
 
 CONFIG = ToyConfig(epochs=6)

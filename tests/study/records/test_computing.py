@@ -10,7 +10,8 @@ import pytest
 import torch
 from toy import TOY
 
-from shooting.study.records import store as records
+from shooting.study import records
+from shooting.study.records import store
 from tests.study.records.handling import (
     CONFIG,
     age,
@@ -83,13 +84,13 @@ def test_fresh_does_not_continue_a_checkpoint(monkeypatch):
 def test_a_checkpoint_of_other_code_is_not_continued(monkeypatch, caplog):
     """The first epochs of one code and the last of another are a run of neither."""
     interrupt(monkeypatch)
-    monkeypatch.setattr(records.provenance, "source_hash", lambda: "0" * 64)
+    monkeypatch.setattr(store.provenance, "source_hash", lambda: "0" * 64)
     assert records.compute(TOY, CONFIG).provenance["resumed"] == 0
     assert "other code" in caplog.text
 
 
 def test_the_checkpoint_goes_when_the_record_is_there(record):
-    path = records.lock_path(TOY, CONFIG)
+    path = store.lock_path(TOY, CONFIG)
     assert not path.with_suffix(".safetensors").exists()
 
 

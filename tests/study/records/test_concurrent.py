@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from toy import TOY, ToyConfig
 
+from shooting.study import records
 from shooting.study.experiments import Experiment
-from shooting.study.records import files
-from shooting.study.records import store as records
+from shooting.study.records import files, store
 from shooting.study.records.identity import record_id
 from shooting.study.storage import BusyError, is_locked, lock
 from tests.study.records.handling import (
@@ -34,7 +34,7 @@ def elsewhere():
     """Another process that holds the lock of CONFIG."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    process = context.Process(target=hold, args=(records.lock_path(TOY, CONFIG), there))
+    process = context.Process(target=hold, args=(store.lock_path(TOY, CONFIG), there))
     process.start()
     assert here.poll(PATIENCE)
     yield process
@@ -51,7 +51,7 @@ def test_a_run_of_another_process_is_left_alone(elsewhere):
 def test_a_killed_process_leaves_no_lock(elsewhere):
     elsewhere.kill()
     elsewhere.join(PATIENCE)
-    assert not is_locked(records.lock_path(TOY, CONFIG))
+    assert not is_locked(store.lock_path(TOY, CONFIG))
     assert records.compute(TOY, CONFIG, wait=False).id == record_id("toy", CONFIG)
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from toy import TOY, ToyConfig
 
-from shooting.study.records import store as records
+from shooting.study import records
+from shooting.study.records.record import UNMEASURED
 from tests.study.records.handling import (
     CONFIG,
 )

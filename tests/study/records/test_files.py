@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 from toy import TOY
 
-from shooting.study import storage
-from shooting.study.records import files
-from shooting.study.records import store as records
+from shooting.study import records, storage
+from shooting.study.records import files, store
 from shooting.study.storage import CorruptFileError
 from tests.study.records.handling import (
     CONFIG,
@@ -79,7 +78,7 @@ def test_death_between_arrays_and_json_leaves_no_record(record, monkeypatch):
 def test_a_full_disk_leaves_the_old_record_and_no_litter(record, monkeypatch, full_at):
     """Nothing is removed before all that replaces it is on disk."""
     asked = []
-    target = records.folders()[1] / "toy" / f"{record.id}.json"
+    target = store.folders()[1] / "toy" / f"{record.id}.json"
     before = records.compute(TOY, CONFIG, out=target.parents[1])
 
     def fsync(handle):

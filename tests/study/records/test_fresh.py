@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from toy import TOY
 
-from shooting.study.records import store as records
+from shooting.study import records
+from shooting.study.records import store
 from tests.study.records.handling import (
     CONFIG,
     age,
@@ -69,7 +70,7 @@ def test_a_local_record_from_before_does_not_count(record, monkeypatch):
 
 def test_what_is_not_needed_is_not_read(committed):
     """A damaged copy beside an intact committed record must not stop a page."""
-    local = records.folders()[1] / "toy" / committed[0].path.name
+    local = store.folders()[1] / "toy" / committed[0].path.name
     local.parent.mkdir(parents=True)
     local.write_bytes(b"half")
     assert records.load("toy", committed[0].config).path == committed[0].path
@@ -78,7 +79,7 @@ def test_what_is_not_needed_is_not_read(committed):
 def test_a_local_record_since_then_is_published_without_training(folders, monkeypatch):
     present(monkeypatch)
     local = records.compute(TOY, CONFIG)
-    monkeypatch.setattr(records, "_train", None)
+    monkeypatch.setattr(store, "_train", None)
     published = records.compute(TOY, CONFIG, out=folders / "records")
     assert published.path != local.path
     assert records.state_of(TOY, CONFIG) == "done"
@@ -94,7 +95,7 @@ def test_a_checkpoint_from_before_is_not_continued(monkeypatch, caplog):
 def test_a_checkpoint_of_no_use_is_not_called_started(monkeypatch):
     interrupt(monkeypatch)
     assert records.state_of(TOY, CONFIG) == "started"
-    monkeypatch.setattr(records.provenance, "source_hash", lambda: "0" * 64)
+    monkeypatch.setattr(store.provenance, "source_hash", lambda: "0" * 64)
     assert records.state_of(TOY, CONFIG) == "missing"
 
 
@@ -133,4 +134,4 @@ def test_what_begins_within_the_second_of_the_moment_counts(record, monkeypatch)
 def test_a_moment_without_a_zone_is_utc(monkeypatch):
     for text in ("2026-11-26T18:00", "2026-11-26T18:00+00:00", "2026-11-26T19:00+01:00"):
         monkeypatch.setenv("FRESH", text)
-        assert records.since() == datetime(2026, 11, 26, 18, tzinfo=UTC)
+        assert store.since() == datetime(2026, 11, 26, 18, tzinfo=UTC)

@@ -6,7 +6,8 @@ import pytest
 from toy import TOY
 
 from shooting.errors import MissingDataError
-from shooting.study.records import store as records
+from shooting.study import records
+from shooting.study.records import store
 from shooting.study.records.identity import record_id
 from shooting.study.storage import BusyError
 from tests.study.records.handling import (
@@ -44,7 +45,7 @@ def test_what_another_process_trains_is_gathered_last(monkeypatch):
         order.append(config)
         return compute(experiment, config)
 
-    monkeypatch.setattr(records, "compute", watched)
+    monkeypatch.setattr(store, "compute", watched)
     assert len(records.gather("toy", "paper")) == len(order)
     assert order == [*TOY.grid("paper")[1:], busy]
 
@@ -59,7 +60,7 @@ def test_what_needs_data_of_other_machines_is_left_out(monkeypatch, caplog, capf
             raise BusyError("another process") if busy and not wait else MissingDataError("no data")
         return compute(experiment, config, wait=wait)
 
-    monkeypatch.setattr(records, "compute", poor)
+    monkeypatch.setattr(store, "compute", poor)
     with caplog.at_level("INFO"):
         assert [r.config for r in records.gather("toy", "paper")] == TOY.grid("paper")[1:]
     assert f"{record_id('toy', lacking)} is not trained: no data" in caplog.text

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from toy import TOY, ToyConfig
 
-from shooting.study.records import store as records
+from shooting.study import records
 from shooting.study.records.identity import digest, record_id
 from shooting.study.storage import CorruptFileError
 from tests.study.records.handling import (
