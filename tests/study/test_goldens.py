@@ -1,8 +1,8 @@
 """Short trainings whose numbers are on file: a change of results must raise `NUMERICS`.
 
-``python tests/test_goldens.py`` adds the goldens that are missing, and renews all of them once
-`NUMERICS` (shooting/identity.py) has been raised. An experiment without records yet may change
-freely: ``python tests/test_goldens.py circles`` renews its goldens alone.
+``python tests/study/test_goldens.py`` adds the goldens that are missing, and renews all of them
+once `NUMERICS` (in `shooting.study.records.identity`) has been raised. An experiment without
+records yet may change freely: ``python tests/study/test_goldens.py circles`` renews its goldens.
 """
 
 from __future__ import annotations
@@ -72,16 +72,16 @@ def apart(was, now):
 
 
 def test_goldens_belong_to_the_present_numerics():
-    assert GOLDENS["numerics"] == NUMERICS, "renew the goldens: python tests/test_goldens.py"
+    assert GOLDENS["numerics"] == NUMERICS, "renew the goldens: python tests/study/test_goldens.py"
 
 
 @pytest.mark.parametrize("case", sorted(cases()))
 def test_results_change_only_with_numerics(case):
-    assert case in GOLDENS["trainings"], "no golden yet: python tests/test_goldens.py"
+    assert case in GOLDENS["trainings"], "no golden yet: python tests/study/test_goldens.py"
     distance = apart(GOLDENS["trainings"][case], train(*cases()[case]))
     assert distance < TOLERANCE, (
         f"the results of {case} moved by {distance:.1e} relative: if that is meant, raise NUMERICS "
-        "and renew the goldens (python tests/test_goldens.py); committed records are then stale"
+        "and renew the goldens (python tests/study/test_goldens.py); records are then stale"
     )
 
 
