@@ -6,13 +6,11 @@ import math
 import re
 from types import SimpleNamespace
 
-import matplotlib.pyplot as plt
 import nbformat
 import pytest
 import torch
 
 import shooting
-from shooting.study.figures.decisions import decisions
 
 PAGE = "notebooks/31_own_model.ipynb"
 SEEDS = (3, 5)
@@ -162,20 +160,3 @@ def test_the_ten_lines_of_the_readme_run(root):
     assert scope["loss"].shape == (10,)
     assert scope["theta"].keys() == scope["field"].shapes.keys()
     assert scope["theta"]["theta1"].shape[:2] == (10, 3)
-
-
-# --- the figure ----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("place", [0.3, -1.1])
-def test_the_figure_draws_the_line_where_the_decision_changes(data, place):
-    def by_first_coordinate(z):
-        return torch.stack([place - z[:, 0], z[:, 0] - place], -1)
-
-    fig = decisions({"one": by_first_coordinate}, *data)
-    (line,) = (c for c in fig.axes[0].collections if getattr(c, "filled", True) is False)
-    across = line.get_paths()[0].vertices[:, 0]
-    plt.close(fig)
-    # linear in x1, so that the interpolation between two points of the square is exact
-    # but for single precision
-    assert abs(across - place).max() < 1e-5

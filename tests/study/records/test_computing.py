@@ -12,12 +12,7 @@ from toy import TOY
 
 from shooting.study import records
 from shooting.study.records import store
-from tests.study.records.handling import (
-    CONFIG,
-    age,
-    interrupt,
-    rewritten,
-)
+from tests.study.records.handling import CONFIG, age, interrupt, rewritten
 
 pytestmark = pytest.mark.usefixtures("folders")
 

@@ -15,9 +15,7 @@ from shooting.study.experiments import Experiment
 from shooting.study.records import files, store
 from shooting.study.records.identity import record_id
 from shooting.study.storage import BusyError, is_locked, lock
-from tests.study.records.handling import (
-    CONFIG,
-)
+from tests.study.records.handling import CONFIG
 
 pytestmark = pytest.mark.usefixtures("folders")
 PATIENCE = 240  # seconds for a process to start and import torch on a busy machine

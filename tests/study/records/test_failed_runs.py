@@ -10,9 +10,7 @@ from toy import TOY, ToyConfig
 
 from shooting.study import records
 from shooting.study.records.record import UNMEASURED
-from tests.study.records.handling import (
-    CONFIG,
-)
+from tests.study.records.handling import CONFIG
 
 pytestmark = pytest.mark.usefixtures("folders")
 

@@ -14,11 +14,7 @@ from toy import TOY
 from shooting.study import records, storage
 from shooting.study.records import files, store
 from shooting.study.storage import CorruptFileError
-from tests.study.records.handling import (
-    CONFIG,
-    edit_a_metric,
-    flip_arrays,
-)
+from tests.study.records.handling import CONFIG, edit_a_metric, flip_arrays
 
 pytestmark = pytest.mark.usefixtures("folders")
 

@@ -10,13 +10,7 @@ from toy import TOY
 
 from shooting.study import records
 from shooting.study.records import store
-from tests.study.records.handling import (
-    CONFIG,
-    age,
-    interrupt,
-    present,
-    rewritten,
-)
+from tests.study.records.handling import CONFIG, age, interrupt, present, rewritten
 
 pytestmark = pytest.mark.usefixtures("folders")
 

@@ -10,11 +10,7 @@ from shooting.study import records
 from shooting.study.records import store
 from shooting.study.records.identity import record_id
 from shooting.study.storage import BusyError
-from tests.study.records.handling import (
-    age,
-    rewritten,
-    truncate_json,
-)
+from tests.study.records.handling import age, rewritten, truncate_json
 
 pytestmark = pytest.mark.usefixtures("folders")
 

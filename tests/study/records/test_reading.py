@@ -1,4 +1,4 @@
-"""A record that is not what was written is refused by name; a stale one is not used."""
+"""A record that is not what was written is refused, by name, or set aside."""
 
 from __future__ import annotations
 
@@ -11,13 +11,7 @@ from toy import TOY, ToyConfig
 from shooting.study import records
 from shooting.study.records.identity import digest, record_id
 from shooting.study.storage import CorruptFileError
-from tests.study.records.handling import (
-    CONFIG,
-    edit,
-    edit_a_metric,
-    flip_arrays,
-    truncate_json,
-)
+from tests.study.records.handling import CONFIG, edit, edit_a_metric, flip_arrays, truncate_json
 
 pytestmark = pytest.mark.usefixtures("folders")
 
@@ -154,14 +148,3 @@ def test_a_record_with_the_word_nan_is_corrupt(record):
     record.path.write_text(text.replace('"facts": {', '"facts": {"odd": NaN, ', 1), "utf-8")
     with pytest.raises(CorruptFileError, match="expected a record in"):
         records.load("toy", CONFIG)
-
-
-def test_stale_records_are_listed(folders, monkeypatch):
-    config, out = TOY.grid("quick")[0], folders / "records"
-    fresh = records.compute(TOY, config, out=out)
-    assert records.stale("toy") == []
-    other = records.compute(TOY, ToyConfig(label=77, epochs=6), out=out)
-    assert records.stale("toy") == [other.path]
-    monkeypatch.setattr("shooting.study.records.identity.NUMERICS", 10**6)
-    assert set(records.stale("toy")) == {fresh.path, other.path}
-    assert records.load("toy", config) is None, "a stale record must not be used"
