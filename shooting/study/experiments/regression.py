@@ -78,7 +78,7 @@ class RegressionConfig:
     train_points: int = 500
 
     def __post_init__(self) -> None:
-        require_choice(self.function, TARGETS, "a function")
+        require_choice(self.function, list(dict.fromkeys((*FUNCTIONS, *TARGETS))), "a function")
         require_choice(self.momentum, ("mean", "sum"), "a momentum scale")
         require_choice(self.positions, POSITIONS, "particle positions")
         check_model(self)
