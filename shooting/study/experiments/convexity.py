@@ -128,7 +128,7 @@ def _least_squares(matrix: np.ndarray, right: np.ndarray, *, free: int) -> np.nd
     except ModuleNotFoundError as error:
         raise MissingDataError(
             f"expected scipy for least squares under bounds, got {error}; "
-            "pip install 'shooting[book]'"
+            "pip install 'shooting[study]'"
         ) from error
     lead, rest = matrix[:, :free], matrix[:, free:]
     basis, triangle = np.linalg.qr(lead)

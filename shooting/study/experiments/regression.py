@@ -20,7 +20,14 @@ from shooting.parametrizations import (
     normal,
     uniform,
 )
-from shooting.study.data.functions import FUNCTIONS, TARGETS, grid_points, permutations, samples
+from shooting.study.data.functions import (
+    FUNCTIONS,
+    FURTHER,
+    TARGETS,
+    grid_points,
+    permutations,
+    samples,
+)
 from shooting.study.experiments.base import (
     Experiment,
     Measured,
@@ -78,7 +85,7 @@ class RegressionConfig:
     train_points: int = 500
 
     def __post_init__(self) -> None:
-        require_choice(self.function, TARGETS, "a function")
+        require_choice(self.function, (*FUNCTIONS, *FURTHER), "a function")
         require_choice(self.momentum, ("mean", "sum"), "a momentum scale")
         require_choice(self.positions, POSITIONS, "particle positions")
         check_model(self)

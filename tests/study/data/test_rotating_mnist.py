@@ -122,7 +122,7 @@ def test_threes_of_the_test_files_are_found_by_their_labels(tmp_path, monkeypatc
 
 
 def assert_one_sentence_with_both_remedies(message):
-    assert "shooting[book]" in message
+    assert "shooting[study]" in message
     assert "$SHOOTING_DATA" in message
     assert "\n" not in message
     assert message.count(". ") == 0
