@@ -9,7 +9,7 @@ from typing import Any
 
 from shooting.study.experiments.settings import as_dict
 
-# Raised by hand when a change of the code changes results (tests/test_goldens.py notices);
+# Raised by hand when a change of the code changes results (tests/study/test_goldens.py notices);
 # every record made before is then stale.
 NUMERICS = 1
 
