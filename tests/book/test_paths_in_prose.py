@@ -6,9 +6,9 @@ import json
 import re
 from pathlib import Path
 
-NAMED = re.compile(
-    r"(?<![\w/.-])(?:tests|shooting|book|notebooks)/[\w./-]*\.(?:py|md|yaml|c|ipynb)\b"
-)
+PLACES, KINDS = "tests|shooting|book|notebooks", "py|md|yaml|c|ipynb"
+NAMED = re.compile(rf"(?<![\w/.-])(?:{PLACES})/[\w./-]*\.(?:{KINDS})\b")
+MADE = "double_well"  # what CONTRIBUTING.md makes with `python -m shooting new`
 
 
 def prose(path: Path) -> str:
