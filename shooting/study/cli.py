@@ -189,7 +189,8 @@ def _announce(experiment: Experiment, todo: Sequence[Any], *, fresh: bool) -> No
         name = record_id(experiment.name, config)
         print(f"{name} {changed(config)}\n    takes about {duration(took)} from its start")
     if missing:
-        print(f"about {duration(sum(seconds))} of one core; a killed training goes on", flush=True)
+        whole = duration(sum(seconds))
+        print(f"about {whole} at the present load; a killed training goes on", flush=True)
 
 
 class Progress:

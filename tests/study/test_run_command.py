@@ -154,7 +154,7 @@ def test_run_says_beforehand_how_long_it_takes_where_an_experiment_can_tell(monk
     said = capsys.readouterr().out
     known = [c.label for c in TOY.grid("paper") if c.label != 1]
     assert said.count("from its start") == len(known)
-    assert f"about {sum(known) + len(known)} h 00 min of one core" in said
-    assert said.index("of one core") < said.index("done 1 of")
+    assert f"about {sum(known) + len(known)} h 00 min at the present load" in said
+    assert said.index("present load") < said.index("done 1 of")
     main([*TOY_RUN, "--only", "label=1", "--fresh"])
-    assert "about 2 h 00 min of one core" in capsys.readouterr().out
+    assert "about 2 h 00 min at the present load" in capsys.readouterr().out
