@@ -56,7 +56,7 @@ class Term:
 
     @property
     def metric(self) -> Metric:
-        """M_b."""
+        """The metric M_b of the control."""
         return cast(Metric, self.weight)
 
     @property

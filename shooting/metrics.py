@@ -47,7 +47,7 @@ class Metric:
         return self.number
 
     def solve(self, a: Tensor) -> Tensor:
-        """M^-1 a for columns a."""
+        """The product M^-1 a for columns a."""
         return a / self._number
 
     def solve_rows(self, p: Tensor) -> Tensor:
@@ -59,7 +59,7 @@ class Metric:
         return self._number * (theta**2).sum((-1, -2))
 
     def apply(self, theta: Tensor) -> Tensor:
-        """M theta."""
+        """The product M theta, in the shape of theta."""
         return self._number * theta
 
     def root(self, theta: Tensor) -> Tensor:
@@ -110,7 +110,7 @@ class MatrixMetric(Metric):
         return (theta * (self._matrix.to(theta) @ theta)).sum((-1, -2))
 
     def apply(self, theta: Tensor) -> Tensor:
-        """M theta."""
+        """The product M theta, in the shape of theta."""
         return self._matrix.to(theta) @ theta
 
     def root(self, theta: Tensor) -> Tensor:

@@ -3,8 +3,8 @@ r"""Sphinx extension: docstrings of the package, written for people, become soun
 The package's docstrings are plain text with backquotes around names. reStructuredText reads more
 into them: a norm `|lift|` is a substitution, a star opens emphasis, and a name in backquotes is a
 title. So text outside backquotes is escaped, and a name in backquotes becomes a link where the page
-has such a name, and code otherwise. Fields of a dataclass are documented as what they are on the
-page, arguments of its constructor, so that they get their types.
+has such a name, and code otherwise; formulas between dollars are typeset. Fields of a dataclass are
+documented as what they are on the page, arguments of its constructor, so that they get their types.
 """
 
 import re
@@ -15,7 +15,8 @@ from typing import Any, get_type_hints
 
 from sphinx.util.typing import stringify_annotation
 
-QUOTED = re.compile(r"(``.+?``|`[^`\n]+`)", re.DOTALL)
+QUOTED = re.compile(r"(``.+?``|`[^`\n]+`|\$\$.+?\$\$|(?<![`\w$])\$[^$`\n]+\$)", re.DOTALL)
+DISPLAYED = re.compile(r"^( *)\$\$(.+?)\$\$", re.DOTALL | re.MULTILINE)
 # What a sampler made by a function shows as a default, and what it should show.
 SAMPLER = re.compile(r"<function (\w+)\.<locals>\.<lambda>>")
 # "`name`: meaning" in a Returns section: napoleon would take the name for a type.
@@ -38,10 +39,18 @@ def sound(text: str, linked: Iterable[str]) -> str:
     parts = QUOTED.split(text)
     parts[::2] = [SPECIAL.sub(r"\\\1", part) for part in parts[::2]]
     parts[1::2] = [_quoted(part, targets) for part in parts[1::2]]
-    return "".join(parts)
+    return DISPLAYED.sub(_displayed, "".join(parts))
+
+
+def _displayed(formula: re.Match[str]) -> str:
+    """A formula in a paragraph of its own, as a directive."""
+    edge, inner = formula.group(1), " ".join(formula.group(2).split())
+    return f"{edge}.. math::\n\n{edge}   {inner}\n"
 
 
 def _quoted(part: str, targets: dict[str, str]) -> str:
+    if part.startswith("$"):
+        return part if part.startswith("$$") else f":math:`{part[1:-1]}`"
     name = part.strip("`")
     if part.startswith("``") or name not in targets:
         return f"``{name}``"

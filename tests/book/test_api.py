@@ -108,6 +108,9 @@ def test_names_of_the_package_are_links(page, name, target):
         ("Args:\n    **common: all\n", "Args:\n    **common: all\n"),  # napoleon reads these
         ("* one\n* two", "* one\n* two"),
         ("theta_b, momentum_scale", "theta_b, momentum_scale"),
+        (r"the feature $\varphi_b(z)$ of a term", r"the feature :math:`\varphi_b(z)` of a term"),
+        ("    $$a = b,\n    c$$\n", "    .. math::\n\n       a = b, c\n\n"),
+        ("in ``$SHOOTING_DATA`` or $HOME", "in ``$SHOOTING_DATA`` or $HOME"),
     ],
 )
 def test_plain_text_becomes_sound_markup(text, wanted):
