@@ -92,7 +92,7 @@ class Hypothesis:
         found = [records.load(CONVEX_TRAP, SETTINGS[name]) for name in self.needs]
         if None in found:
             missing = [n for n, record in zip(self.needs, found, strict=True) if record is None]
-            return Prediction(self.words, f"needs “{'” and “'.join(missing)}”")
+            return Prediction(self.words, f"needs {' and '.join(f'“{n}”' for n in missing)}")
         holds, words = self.test(*found)
         return Prediction(self.words, words, holds)
 
@@ -116,7 +116,7 @@ def _basin(main: Record) -> Outcome:
     holds = min(count.stuck_convex, count.near) >= least and count.free_convex == 0
     return holds, (
         f"of {count.stuck} stuck runs {count.stuck_convex} are convex and {count.near} within "
-        f"{WITHIN:.0%}; of the {count.runs - count.stuck} free ones {count.free_convex}"
+        f"{100 * WITHIN:.0f} %; of the {count.runs - count.stuck} free ones {count.free_convex}"
     )
 
 
@@ -189,7 +189,11 @@ def _few(wanted: bool) -> Callable[[Record, Record], Outcome]:
 
 
 def _cure(name: str, words: str, *, wanted: bool = True) -> Hypothesis:
-    return Hypothesis(words, (CURED.format(name), name), _few(wanted))
+    def judge(changed: Record, main: Record) -> Outcome:
+        holds, found = _few(wanted)(changed, main)
+        return holds, f"{name}: {found}"
+
+    return Hypothesis(words, (CURED.format(name), name), judge)
 
 
 HYPOTHESES = (
@@ -269,7 +273,7 @@ def _on_the_spiral() -> Prediction:
     words = "the intervals of the median short loss should overlap"
     found = [(name, a, b) for name, a, b in spiral_pairs() if a is not None and b is not None]
     if len(found) < len(spiral_pairs()):
-        return Prediction(words, f"needs {COMMAND.format(SPIRAL_CURE.name)}")
+        return Prediction(words, "needs all eight ensembles")
     pairs = [(median_short(a), median_short(b)) for _, a, b in found]
     alike = [max(a[1], b[1]) <= min(a[2], b[2]) for a, b in pairs]
     return Prediction(words, f"{sum(alike)} of {len(alike)} pairs", all(alike))
