@@ -18,6 +18,7 @@ from shooting.study.experiments.convex_trap import (
     INTERVENTIONS,
     STUCK,
     TrapConfig,
+    afterwards,
     cured,
     published,
 )
@@ -135,3 +136,8 @@ def elsewhere() -> dict[str, tuple[Record, Record]]:
 def controls() -> dict[str, Record]:
     """Targets that should not be trapped as the main one is, by name."""
     return recorded({name: published(changes) for name, changes in CONTROLS.items()})
+
+
+def suggested() -> dict[str, Record]:
+    """Settings that the first results suggested, by name."""
+    return recorded(afterwards())

@@ -70,6 +70,7 @@ def test_settings_without_records_are_left_out(monkeypatch):
     assert convex_trap.interventions() == {}
     assert convex_trap.elsewhere() == {}
     assert convex_trap.controls() == {}
+    assert convex_trap.suggested() == {}
 
 
 @pytest.mark.parametrize("function", ["quadratic-like", "cubic"])
