@@ -14,7 +14,8 @@ import yaml
 
 from shooting.study import records
 from shooting.study.claims.convex_trap import WITHIN, stuck, tally_of
-from shooting.study.claims.rule import CONFIDENCE, RESAMPLES
+from shooting.study.claims.regression import runs_of
+from shooting.study.claims.rule import CONFIDENCE, RESAMPLES, median_interval
 from shooting.study.experiments.convex_trap import (
     CONTROLS,
     CONVEX_TRAP,
@@ -25,20 +26,23 @@ from shooting.study.experiments.convex_trap import (
     PUBLISHED,
     STEPS,
     TrapConfig,
+    afterwards,
     cured,
     published,
 )
 from shooting.study.experiments.convexity import is_convex
+from shooting.study.experiments.regression import RegressionConfig
 from shooting.study.experiments.spiral_cure import SPIRAL_CURE
 from shooting.study.experiments.spiral_cure import grid as spiral_grid
 from shooting.study.paths import book_file
-from shooting.study.records import Record
+from shooting.study.records import NotRunError, Record
 
 NOT_RUN = "not run yet"
 COMMAND = "make runs EXPERIMENT={} OUT=book/records"
 MOST = 0.9  # "nine of ten"
 FEW = 5  # of fifty: what the cure may leave stuck
 CURED = "{}, cured"
+STATIC, WIDE = "static particles", "α = 128, cured"
 POSITIVE, NEGATIVE = "pₓ of deviation 1, all positive", "pₓ of deviation 1, all negative"
 
 SETTINGS: dict[str, TrapConfig] = {
@@ -48,6 +52,7 @@ SETTINGS: dict[str, TrapConfig] = {
     "filmed": published(FILM),
     "filmed, cured": cured(FILM),
     "authors' first steps": published(STEPS),
+    **afterwards(),
 }
 
 Outcome = tuple[bool, str]
@@ -188,6 +193,19 @@ def _few(wanted: bool) -> Callable[[Record, Record], Outcome]:
     return judge
 
 
+def _under_half(changed: Record, main: Record) -> Outcome:
+    return tally_of(changed).share < 0.5, _counts(changed, main)
+
+
+def _harmless(record: Record) -> Outcome:
+    wide = runs_of(RegressionConfig(inflation=record.config.inflation))
+    if wide is None:
+        raise NotRunError("expected the regression's runs of the same width, got none")
+    losses = [np.asarray(r.metrics["loss"], dtype=float) for r in (record, wide)]
+    low, high = median_interval(*(np.where(np.isnan(v), np.inf, v) for v in losses))
+    return high >= 0, f"published minus cured: {low:.3f} to {high:.3f}"
+
+
 def _cure(name: str, words: str, *, wanted: bool = True) -> Hypothesis:
     def judge(changed: Record, main: Record) -> Outcome:
         holds, found = _few(wanted)(changed, main)
@@ -248,6 +266,21 @@ HYPOTHESES = (
     _cure("tilted double well", "on other targets that are trapped"),
     _cure("static particles", "not on static particles, which cannot turn signs", wanted=False),
     Hypothesis("without plateau as many are stuck", ("no plateau", PUBLISHED), _alike),
+    Hypothesis(
+        "with p_x of deviation 1 and all negative fewer than half are stuck",
+        ("static particles, pₓ of deviation 1, all negative", STATIC),
+        _under_half,
+    ),
+    Hypothesis(
+        "fewer than as published with p(0) 15 times as large",
+        ("static particles, p(0) × 15", STATIC),
+        _compared(more=False),
+    ),
+    Hypothesis(
+        "the interval of the difference of median losses reaches zero or favours it",
+        (WIDE,),
+        _harmless,
+    ),
 )
 
 

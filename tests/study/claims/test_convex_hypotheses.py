@@ -218,3 +218,15 @@ def test_levels_recounted(raw):
         stuck, convex, near, free_convex = recount(*raw(name), found.level / 100)
         trapped = stuck > 0 and min(convex, near) >= 0.9 * stuck and free_convex == 0
         assert found.holds == (trapped if found.trap else stuck == 0), found.target
+
+
+@pytest.mark.parametrize(("cured", "holds"), [(0.1, True), (0.2, True), (0.4, False)])
+def test_harm_is_an_interval_below_zero(monkeypatch, cured, holds):
+    losses = np.linspace(0.15, 0.25, 50)
+    wide = SimpleNamespace(metrics={"loss": losses})
+    monkeypatch.setattr(predicted, "runs_of", lambda _: wide)
+    record = SimpleNamespace(
+        config=SETTINGS[predicted.WIDE], metrics={"loss": losses - 0.2 + cured}
+    )
+    (last,) = (h for h in HYPOTHESES if h.needs == (predicted.WIDE,))
+    assert last.test(record)[0] == holds
