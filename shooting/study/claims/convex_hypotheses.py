@@ -14,7 +14,8 @@ import yaml
 
 from shooting.study import records
 from shooting.study.claims.convex_trap import WITHIN, stuck, tally_of
-from shooting.study.claims.rule import CONFIDENCE, RESAMPLES
+from shooting.study.claims.regression import runs_of
+from shooting.study.claims.rule import CONFIDENCE, RESAMPLES, median_interval
 from shooting.study.experiments.convex_trap import (
     CONTROLS,
     CONVEX_TRAP,
@@ -25,20 +26,23 @@ from shooting.study.experiments.convex_trap import (
     PUBLISHED,
     STEPS,
     TrapConfig,
+    afterwards,
     cured,
     published,
 )
 from shooting.study.experiments.convexity import is_convex
+from shooting.study.experiments.regression import RegressionConfig
 from shooting.study.experiments.spiral_cure import SPIRAL_CURE
 from shooting.study.experiments.spiral_cure import grid as spiral_grid
 from shooting.study.paths import book_file
-from shooting.study.records import Record
+from shooting.study.records import NotRunError, Record
 
 NOT_RUN = "not run yet"
 COMMAND = "make runs EXPERIMENT={} OUT=book/records"
 MOST = 0.9  # "nine of ten"
 FEW = 5  # of fifty: what the cure may leave stuck
 CURED = "{}, cured"
+STATIC, WIDE = "static particles", "α = 128, cured"
 POSITIVE, NEGATIVE = "pₓ of deviation 1, all positive", "pₓ of deviation 1, all negative"
 
 SETTINGS: dict[str, TrapConfig] = {
@@ -48,6 +52,7 @@ SETTINGS: dict[str, TrapConfig] = {
     "filmed": published(FILM),
     "filmed, cured": cured(FILM),
     "authors' first steps": published(STEPS),
+    **afterwards(),
 }
 
 Outcome = tuple[bool, str]
@@ -92,7 +97,7 @@ class Hypothesis:
         found = [records.load(CONVEX_TRAP, SETTINGS[name]) for name in self.needs]
         if None in found:
             missing = [n for n, record in zip(self.needs, found, strict=True) if record is None]
-            return Prediction(self.words, f"needs “{'” and “'.join(missing)}”")
+            return Prediction(self.words, f"needs {' and '.join(f'“{n}”' for n in missing)}")
         holds, words = self.test(*found)
         return Prediction(self.words, words, holds)
 
@@ -116,7 +121,7 @@ def _basin(main: Record) -> Outcome:
     holds = min(count.stuck_convex, count.near) >= least and count.free_convex == 0
     return holds, (
         f"of {count.stuck} stuck runs {count.stuck_convex} are convex and {count.near} within "
-        f"{WITHIN:.0%}; of the {count.runs - count.stuck} free ones {count.free_convex}"
+        f"{100 * WITHIN:.0f} %; of the {count.runs - count.stuck} free ones {count.free_convex}"
     )
 
 
@@ -188,8 +193,25 @@ def _few(wanted: bool) -> Callable[[Record, Record], Outcome]:
     return judge
 
 
+def _under_half(changed: Record, main: Record) -> Outcome:
+    return tally_of(changed).share < 0.5, _counts(changed, main)
+
+
+def _harmless(record: Record) -> Outcome:
+    wide = runs_of(RegressionConfig(inflation=record.config.inflation))
+    if wide is None:
+        raise NotRunError("expected the regression's runs of the same width, got none")
+    losses = [np.asarray(r.metrics["loss"], dtype=float) for r in (record, wide)]
+    low, high = median_interval(*(np.where(np.isnan(v), np.inf, v) for v in losses))
+    return high >= 0, f"published minus cured: {low:.3f} to {high:.3f}"
+
+
 def _cure(name: str, words: str, *, wanted: bool = True) -> Hypothesis:
-    return Hypothesis(words, (CURED.format(name), name), _few(wanted))
+    def judge(changed: Record, main: Record) -> Outcome:
+        holds, found = _few(wanted)(changed, main)
+        return holds, f"{name}: {found}"
+
+    return Hypothesis(words, (CURED.format(name), name), judge)
 
 
 HYPOTHESES = (
@@ -244,6 +266,21 @@ HYPOTHESES = (
     _cure("tilted double well", "on other targets that are trapped"),
     _cure("static particles", "not on static particles, which cannot turn signs", wanted=False),
     Hypothesis("without plateau as many are stuck", ("no plateau", PUBLISHED), _alike),
+    Hypothesis(
+        "with p_x of deviation 1 and all negative fewer than half are stuck",
+        ("static particles, pₓ of deviation 1, all negative", STATIC),
+        _under_half,
+    ),
+    Hypothesis(
+        "fewer than as published with p(0) 15 times as large",
+        ("static particles, p(0) × 15", STATIC),
+        _compared(more=False),
+    ),
+    Hypothesis(
+        "the interval of the difference of median losses reaches zero or favours it",
+        (WIDE,),
+        _harmless,
+    ),
 )
 
 
@@ -269,7 +306,7 @@ def _on_the_spiral() -> Prediction:
     words = "the intervals of the median short loss should overlap"
     found = [(name, a, b) for name, a, b in spiral_pairs() if a is not None and b is not None]
     if len(found) < len(spiral_pairs()):
-        return Prediction(words, f"needs {COMMAND.format(SPIRAL_CURE.name)}")
+        return Prediction(words, "needs all eight ensembles")
     pairs = [(median_short(a), median_short(b)) for _, a, b in found]
     alike = [max(a[1], b[1]) <= min(a[2], b[2]) for a, b in pairs]
     return Prediction(words, f"{sum(alike)} of {len(alike)} pairs", all(alike))

@@ -32,13 +32,13 @@ def targets(found: Mapping[str, Record], *, columns: int = 3) -> Figure:
     """
     rows = -(-len(found) // columns)
     fig, axes = plt.subplots(
-        rows, columns, figsize=(7.4, 0.6 + 2.0 * rows), sharex=True, squeeze=False
+        rows, columns, figsize=(7.4, 0.6 + 2.2 * rows), sharex=True, squeeze=False
     )
     for ax in axes.flat[len(found) :]:
         ax.set_axis_off()
     for ax, (name, record) in zip(axes.flat, found.items(), strict=False):
         _panel(ax, name, record)
-    for ax in axes.flat[max(0, len(found) - columns) : len(found)]:
+    for ax in axes.flat[max(0, len(found) - columns) : len(found)]:  # the lowest of each column
         ax.set_xlabel("x")
         ax.tick_params(labelbottom=True)
     looks = {"target": {"color": "black", "ls": "--"}, **{n: f[1] for n, f in FITS.items()}}
@@ -61,7 +61,7 @@ def _panel(ax: Axes, name: str, record: Record) -> None:
     ax.plot(X, target(X), color="black", ls="--", lw=1)
     low, high = float(target(X).min()), float(target(X).max())
     ax.set_ylim(low - 0.35 * (high - low), high + 0.35 * (high - low))
-    ax.set_title(f"{name}: {int(held.sum())} of {len(held)} stuck", fontsize=9)
+    ax.set_title(f"{name}\n{int(held.sum())} of {len(held)} stuck", fontsize=8.5)
 
 
 def pairs(found: Mapping[str, tuple[Record, Record]]) -> Figure:
