@@ -84,7 +84,7 @@ class Identity(OfSlot):
     """phi = the slot itself."""
 
     def value(self, parts: Parts) -> Tensor:
-        """The slot."""
+        """The slot's entries, unchanged."""
         return parts[self.slot]
 
     def pull_back(self, parts: Parts, bar: Tensor) -> dict[str, Tensor]:
