@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 StateDict = dict[str, Tensor]
+LARGE = 2**12  # entries of one run, from which a look at the ages costs less than it may save
 
 
 class Adam:
@@ -82,6 +83,8 @@ class Adam:
         active, age = self.active[name], self.age[name]
         mean, square = self.mean[name], self.square[name]
         age += active
+        if age.numel() > LARGE and _alike(age) and _alike(active):
+            active, age = active.flatten()[:1], age.flatten()[:1]  # fewer arrays to go through
         t = age.clamp(min=1)
         if self.weight_decay:
             grad = grad.add(w, alpha=self.weight_decay)
@@ -121,6 +124,12 @@ class Adam:
 
     def _spread(self, per_run: Tensor, w: Tensor) -> Tensor:
         return per_run.reshape(per_run.shape + (1,) * (w.dim() - per_run.dim()))
+
+
+def _alike(entries: Tensor) -> bool:
+    """Whether all entries are equal."""
+    low, high = torch.aminmax(entries)
+    return bool(low == high)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import EXACT, draw, gap, refused
 
+from shooting import optim
 from shooting.optim import Adam, Cosine, Plateau
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -297,3 +298,22 @@ def test_who_takes_part_may_be_said_in_any_type(kind):
     w.grad = torch.ones(3, 2)
     Adam([("w", w)], learning_rate=0.1, runs=(3,)).step(torch.tensor([1, 0, 1]).to(kind))
     assert (w != 1).all(1).tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("shape", [(5,), (3, 7), (2, 5, 6)])
+def test_entries_of_one_age_take_the_same_steps_bit_for_bit(shape, monkeypatch):
+    """With a look at the ages and without; frozen entries at first, so that ages differ."""
+
+    def moved(large, released):
+        monkeypatch.setattr(optim, "LARGE", large)
+        w = torch.nn.Parameter(draw(0, *shape).float())
+        mine = Adam([("w", w)], learning_rate=0.03, runs=shape[:1] if len(shape) > 1 else ())
+        for k in range(12):
+            mine.active["w"][:1] = float(k >= released)
+            w.grad = torch.sin(3 * w.detach()) + draw(k, *shape).float()
+            mine.step()
+        return torch.cat([t.flatten() for t in (w.detach(), mine.mean["w"], mine.square["w"])])
+
+    for released in (0, 5):
+        assert torch.equal(moved(0, released), moved(10**9, released))
+    assert not torch.equal(moved(0, 0), moved(0, 5))  # control: freezing does change the weights
