@@ -56,6 +56,7 @@ class AutomaticField(VectorField):
         self.shapes = {k: (s[0] if s else 1, math.prod(s[1:])) for k, s in self.controls.items()}
         self.metrics = _metrics(self.shapes, weights or {})
         self.drift = _check_linear(self)
+        self._frozen = True
 
     def __repr__(self) -> str:
         name = getattr(self.function, "__name__", "f")
@@ -134,15 +135,17 @@ def _metrics(
     return found
 
 
-def _draw(field: AutomaticField, purpose: str, shape: tuple[int, ...]) -> Tensor:
-    drawn = torch.randn(shape, generator=generator(0, "automatic", purpose), dtype=torch.float64)
+def _draw(purpose: str, shape: tuple[int, ...]) -> Tensor:
+    g = generator(0, "automatic", purpose)
+    drawn = torch.randn(shape, generator=g, dtype=torch.float64, device="cpu")
     return drawn.to(torch.get_default_dtype())
 
 
+@torch.no_grad()
 def _check_linear(field: AutomaticField) -> bool:
     """Try the function on random samples and controls; whether it moves without control."""
-    z = _draw(field, "z", (3, field.size))
-    one, two = ({k: _draw(field, k + n, s) for k, s in field.shapes.items()} for n in "12")
+    z = _draw("z", (3, field.size))
+    one, two = ({k: _draw(k + n, s) for k, s in field.shapes.items()} for n in "12")
     both = {k: 2 * one[k] - 3 * two[k] for k in one}
     none, a, b, c = (field.velocity(z, t) for t in (field._nothing(z), one, two, both))
     bar = ROUNDING.get(z.dtype, 1e-2)

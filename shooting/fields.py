@@ -112,6 +112,13 @@ class VectorField(StateSpace):
     shapes: dict[str, tuple[int, int]]
     drift: object
 
+    def __setattr__(self, name: str, value: object) -> None:
+        if getattr(self, "_frozen", False):
+            raise AttributeError(
+                f"expected a field to stay as it was built, got a new {name!r}; build another field"
+            )
+        super().__setattr__(name, value)
+
     @abstractmethod
     def theta(self, q: Tensor, p: Tensor) -> Control:
         """The maximising controls (3.3), each ``(*runs, out, F)``."""
@@ -200,16 +207,9 @@ class Field(VectorField):
         self.columns = self._distinct()
         self._frozen = True
 
-    def __setattr__(self, name: str, value: object) -> None:
-        if getattr(self, "_frozen", False):
-            raise AttributeError(
-                f"expected a field to stay as it was built, got a new {name!r}; build another field"
-            )
-        super().__setattr__(name, value)
-
     def _resolved(self, term: Term) -> Feature:
         """The feature of a term; all constants with the same sites are one."""
-        if not isinstance(term.phi, Constant):
+        if type(term.phi) is not Constant:
             return term.phi
         sites = self.spaces[term.out].sites
         return Constant(next(name for name, s in self.spaces.items() if s.sites == sites))

@@ -188,3 +188,10 @@ def test_weights_that_do_not_fit_are_refused():
     with refused("kernel", "('theta',)"):
         q, p = particles(PAIRS["Affine"][1], 2)
         shoot(PAIRS["Affine"][1], q, p, q, [0, 1], solver=Solver(form="kernel"))
+
+
+def test_an_automatic_field_does_not_change():
+    field = PAIRS["Affine"][1]
+    for name in ("function", "metrics", "drift", "shapes"):
+        with refused(repr(name), error=AttributeError):
+            setattr(field, name, None)

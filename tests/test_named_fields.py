@@ -252,3 +252,29 @@ def test_slots_of_several_sizes_cannot_be_lifted():
     field = Field({"x": Slot(1, (2, 2)), "v": 3}, [Term("b", "x"), Term("c", "v")])
     with pytest.raises(ValueError, match=r"expected all slots to have the same sites"):
         DynamicParticles(field, particles=2)
+
+
+class Doubled(Activated):
+    """A user's activation of a slot, twice as large as its parent's."""
+
+    def value(self, parts):
+        return 2 * super().value(parts)
+
+    def pull_back(self, parts, bar):
+        return {k: 2 * b for k, b in super().pull_back(parts, bar).items()}
+
+
+def test_a_subclass_of_a_shipped_feature_is_taken_at_its_word():
+    """No route replaces it by what its parent would compute."""
+    terms = [Term("A", "v", Doubled("x", "tanh")), Term("b", "x", "v")]
+    field = Field({"x": 2, "v": 2}, terms)
+    q, p = particles(field, 3, seed=1, scale=0.3)
+    wanted = shoot(field, q, p, q, [0, 1], solver=Solver(route="torchdiffeq")).z
+    theta = {k: t[None] for k, t in field.theta(q, p).items()}
+    carried = carry(field, theta, q, [0, 1], solver=Solver(route="torchdiffeq"))
+    for route in ("auto", "adjoint", "autograd"):
+        solver = Solver(route=route)
+        assert gap(shoot(field, q, p, q, [0, 1], solver=solver).z, wanted) <= EXACT
+        assert gap(carry(field, theta, q, [0, 1], solver=solver), carried) <= EXACT
+    plain = Field({"x": 2, "v": 2}, [Term("A", "v", Activated("x", "tanh")), terms[1]])
+    assert gap(shoot(plain, q, p, q, [0, 1]).z, wanted) > 1e-2  # control

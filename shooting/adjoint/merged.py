@@ -45,7 +45,8 @@ def knows(field: VectorField) -> bool:
     """Whether all features of a field are slots, activated slots or constants of plain vectors."""
     if not isinstance(field, Field) or not field.plain or field.drift:
         return False
-    return all(isinstance(t.phi, (Activated, Constant, Identity)) for t in field.terms)
+    # the very types: a subclass may have another value, which no formula here would know
+    return all(type(t.phi) in (Activated, Constant, Identity) for t in field.terms)
 
 
 @functools.lru_cache(maxsize=32)
