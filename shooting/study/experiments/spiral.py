@@ -194,12 +194,18 @@ def pasted(model: Controlled, samples: int = SAMPLES, *, intervals: int = SNIPPE
     return torch.cat(path, dim=1)[:, :samples]
 
 
-def train(config: SpiralConfig, checkpoint: Checkpoint | None = None) -> Outcome:
+def train(
+    config: SpiralConfig,
+    checkpoint: Checkpoint | None = None,
+    *,
+    frozen: tuple[str, ...] | None = None,
+) -> Outcome:
     """Train one ensemble and measure it.
 
     Args:
         config: Settings.
         checkpoint: Where to resume from and save to.
+        frozen: Parts that stay for the first epochs; the particles' positions by default.
 
     Returns:
         Metrics per run (short and long errors in both readings, penalty, published losses,
@@ -210,7 +216,7 @@ def train(config: SpiralConfig, checkpoint: Checkpoint | None = None) -> Outcome
         epochs=config.epochs,
         learning_rate=config.learning_rate,
         schedule=Plateau(factor=config.plateau_factor, patience=10, every=config.plateau_every),
-        frozen=("x",) if config.particles else (),
+        frozen=(("x",) if config.particles else ()) if frozen is None else frozen,
         frozen_epochs=config.frozen_epochs,
     )
     return train_and_measure(

@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shooting.fit import Checkpoint, FitConfig
-from shooting.optim import Plateau
-from shooting.study.experiments.base import Experiment, Outcome, check_profile, train_and_measure
+from shooting.fit import Checkpoint
+from shooting.study.experiments import spiral
+from shooting.study.experiments.base import Experiment, Outcome, check_profile
 from shooting.study.experiments.convex_trap import BOTH, SEEDS
-from shooting.study.experiments.spiral import SpiralConfig, SpiralTask, make_model, measure
+from shooting.study.experiments.spiral import SpiralConfig
 
 
 @dataclass(frozen=True)
@@ -48,23 +48,7 @@ def train(config: SpiralCureConfig, checkpoint: Checkpoint | None = None) -> Out
     Returns:
         What the spiral leaves.
     """
-    task, model = SpiralTask(config), make_model(config)
-    settings = FitConfig(
-        epochs=config.epochs,
-        learning_rate=config.learning_rate,
-        schedule=Plateau(factor=config.plateau_factor, patience=10, every=config.plateau_every),
-        frozen=config.frozen,
-        frozen_epochs=config.frozen_epochs,
-    )
-    return train_and_measure(
-        config,
-        model,
-        task,
-        settings,
-        lambda: measure(config, task, model),
-        checkpoint=checkpoint,
-        label=f"spiral {config.protocol} α={config.inflation} {'+'.join(config.frozen)} frozen",
-    )
+    return spiral.train(config, checkpoint, frozen=config.frozen)
 
 
 def grid(profile: str) -> Sequence[SpiralConfig]:

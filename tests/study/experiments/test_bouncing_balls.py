@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from interrupted import Interrupted, Memory
 
 from shooting.study.data import bouncing_balls as data
 from shooting.study.experiments import EXPERIMENTS, bouncing_balls
@@ -243,28 +244,6 @@ def test_estimate_is_the_experiments_and_leaves_no_trace():
 
 
 # --- resuming ------------------------------------------------------------------------------
-
-
-class Interrupted(Exception):
-    pass
-
-
-class Memory:
-    """A checkpoint in memory; the process dies after a number of saves."""
-
-    def __init__(self, dies_after):
-        self.state, self.left = None, dies_after
-
-    def load(self):
-        return self.state
-
-    def due(self):
-        return True
-
-    def save(self, state):
-        if self.left == 0:
-            raise Interrupted
-        self.state, self.left = {k: v.clone() for k, v in state.items()}, self.left - 1
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

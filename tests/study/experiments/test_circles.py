@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from interrupted import Interrupted, Memory
 from torch import nn
 
 from shooting.study.data.circles import circles
@@ -184,28 +185,6 @@ def test_down_weighted_classification_lets_the_penalty_win():
     assert np.max(mute.metrics["penalty"]) < np.min(loud.metrics["penalty"])
     assert loud.arrays["flow"].shape == (1, 11, 120, 2)
     assert loud.arrays["decision"].shape == (1, 41 * 41)
-
-
-class Interrupted(Exception):
-    pass
-
-
-class Memory:
-    """A checkpoint in memory; the process dies after a number of saves."""
-
-    def __init__(self, dies_after):
-        self.state, self.left = None, dies_after
-
-    def load(self):
-        return self.state
-
-    def due(self):
-        return True
-
-    def save(self, state):
-        if self.left == 0:
-            raise Interrupted
-        self.state, self.left = {k: v.clone() for k, v in state.items()}, self.left - 1
 
 
 def test_training_resumed_after_a_kill_equals_training_in_one_go():

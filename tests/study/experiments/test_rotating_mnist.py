@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from interrupted import Interrupted, Memory
 from torch import nn
 
 from shooting.study.data import rotating_mnist as data
@@ -210,28 +211,6 @@ def test_training_reduces_the_error_at_the_held_out_angle():
     short, long = (train(replace(config, epochs=n)).metrics["mse"][0] for n in (1, 25))
     # from grey (near 0.2) to below half of it; spread over seeds a few per cent
     assert long < 0.5 * short
-
-
-class Interrupted(Exception):
-    pass
-
-
-class Memory:
-    """A checkpoint in memory; the process dies after a number of saves."""
-
-    def __init__(self, dies_after):
-        self.state, self.left = None, dies_after
-
-    def load(self):
-        return self.state
-
-    def due(self):
-        return True
-
-    def save(self, state):
-        if self.left == 0:
-            raise Interrupted
-        self.state, self.left = {k: v.clone() for k, v in state.items()}, self.left - 1
 
 
 @pytest.mark.usefixtures("few")
