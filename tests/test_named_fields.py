@@ -14,6 +14,7 @@ from shooting import (
     DynamicDirect,
     DynamicParticles,
     Field,
+    Function,
     Identity,
     SecondOrder,
     Solver,
@@ -278,3 +279,37 @@ def test_a_subclass_of_a_shipped_feature_is_taken_at_its_word():
         assert gap(carry(field, theta, q, [0, 1], solver=solver), carried) <= EXACT
     plain = Field({"x": 2, "v": 2}, [Term("A", "v", Activated("x", "tanh")), terms[1]])
     assert gap(shoot(plain, q, p, q, [0, 1]).z, wanted) > 1e-2  # control
+
+
+def test_learned_numbers_inside_a_feature_get_their_gradient_or_a_refusal():
+    """By central differences on the default route; the discrete adjoint would return none."""
+    w = torch.tensor(0.7, requires_grad=True)
+    phi = Function(lambda x: torch.sin(w * x), reads=("x",))
+    field = Field({"x": 2}, [Term("A", "x", phi), Term("b", "x")])
+    q, p = particles(field, 3, seed=1, scale=0.3)
+
+    def end(solver=None):
+        return shoot(field, q, p, q, [0, 1], solver=solver).z[-1].square().sum()
+
+    (found,) = torch.autograd.grad(end(), w)
+    h, values = 1e-5, []
+    for sign in (1, -1):
+        with torch.no_grad():
+            w.add_(sign * h)
+            values.append(float(end()))
+            w.sub_(sign * h)
+    # central differences miss by h^2 times a third derivative of the order of ten
+    assert abs(float(found) - (values[0] - values[1]) / (2 * h)) < 1e-7 * max(1, abs(float(found)))
+    with pytest.raises(ValueError, match=r"expected a field without learned numbers .*autograd"):
+        end(Solver(route="adjoint"))
+
+
+def test_two_activations_in_one_field_are_two_on_every_route():
+    terms = [Term("A", "v", Activated("x", "tanh")), Term("B", "x", Activated("v", "relu"))]
+    field = Field({"x": 2, "v": 3}, terms)
+    q, p = particles(field, 3, seed=1, scale=0.3)
+    wanted = shoot(field, q, p, q, [0, 1], solver=Solver(route="torchdiffeq")).z
+    for route in ("auto", "adjoint", "autograd"):
+        assert gap(shoot(field, q, p, q, [0, 1], solver=Solver(route=route)).z, wanted) <= EXACT
+    with pytest.raises(ValueError, match=r"one activation at a time, not \['relu', 'tanh'\]"):
+        shoot(field, q, p, q, [0, 1], solver=Solver(route="native"))
