@@ -15,6 +15,13 @@ from shooting.study.experiments import EXPERIMENTS
 mpl.use("Agg")
 
 
+@pytest.fixture(autouse=True)
+def own_drawing_settings() -> Iterator[None]:
+    """A test that switches the book's style on (the command `figure` does) leaves none behind."""
+    with mpl.rc_context():
+        yield
+
+
 @pytest.fixture
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """State and records in a folder of the test's own, and the toy experiment among the known."""

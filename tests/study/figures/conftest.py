@@ -1,4 +1,4 @@
-"""No figure of one test is open in the next."""
+"""Every figure is drawn in the book's style, and none is open in the next test."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from collections.abc import Iterator
 import matplotlib.pyplot as plt
 import pytest
 
+from shooting.study.figures import use_style
+
 
 @pytest.fixture(autouse=True)
-def close_figures() -> Iterator[None]:
+def book_style() -> Iterator[None]:
+    use_style()
     yield
     plt.close("all")

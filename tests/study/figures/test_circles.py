@@ -50,6 +50,6 @@ def test_cost_and_flow():
     records = [circles_record(c) for c in loud]
     assert len(circles.cost_by_inflation(records).axes) == 3
     fig = circles.flows([circles_record(replace(c, classification=10.0)) for c in loud[::2]])
-    titles = [ax.get_title() or ax.get_title(loc="left") for ax in fig.axes]
+    titles = [ax.get_title("left") for ax in fig.axes]
     assert titles == [f"α = {a}, λ = 10" for a in (5, 10, 20)]
     fig.canvas.draw()

@@ -37,7 +37,7 @@ def test_a_panel_per_target_with_both_best_fits():
     fig = draw.targets(found, columns=2)
     shown = [ax for ax in fig.axes if ax.axison]
     assert len(fig.axes) == 4
-    assert [ax.get_title(loc="left") or ax.get_title() for ax in shown] == [
+    assert [ax.get_title("left") for ax in shown] == [
         "bump\n3 of 10 stuck", "sine\n0 of 10 stuck", "well\n10 of 10 stuck"
     ]  # fmt: skip
     assert [len(ax.lines) for ax in shown] == [10 + 3] * 3

@@ -58,7 +58,7 @@ def test_film_marks_where_a_curve_bends_downwards():
     grid = np.array(fig.axes).reshape(2, 3)
     assert [bent(ax) for ax in grid[0]] == [0, 0, 0]
     assert all(bent(ax) > 20 for ax in grid[1])
-    assert [ax.get_title() for ax in grid[0]] == ["epoch 0", "epoch 50", "epoch 500"]
+    assert [ax.get_title("left") for ax in grid[0]] == ["epoch 0", "epoch 50", "epoch 500"]
     fig.canvas.draw()
 
 

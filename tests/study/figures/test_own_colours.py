@@ -52,7 +52,7 @@ def seen(figure) -> tuple[set[str], str]:
     colours |= {to_hex(patch.get_facecolor()) for ax in axes for patch in ax.patches}
     legends = [*figure.legends, *(ax.get_legend() for ax in axes if ax.get_legend())]
     words = [t.get_text() for legend in legends for t in legend.get_texts()]
-    return colours, " ".join([*words, *(ax.get_title() for ax in axes)])
+    return colours, " ".join([*words, *(ax.get_title("left") for ax in axes)])
 
 
 @pytest.mark.parametrize("draw", DRAWN.values(), ids=DRAWN)
