@@ -232,7 +232,8 @@ def grid(profile: str) -> Sequence[RegressionConfig]:
 
     `quick`: both functions, four models, alpha = 16, K = 15, 5 seeds. `paper`: both functions,
     alpha in {4, ..., 128}, K in {2, 5, 15, 25} for the particle models, seeds 0-9, which draw the
-    paper's figures; then seeds 10-49 of the main comparison (K = 15), which help to decide.
+    paper's figures; then seeds 10-49, which help to decide, of the main comparison (K = 15) and of
+    the other numbers of particles (dynamic, alpha = 16).
     """
     if check_profile(profile) == "quick":
         return [
@@ -248,7 +249,12 @@ def grid(profile: str) -> Sequence[RegressionConfig]:
         for k in ((15, 2, 5, 25) if m.endswith("particles") else (0,))
     ]
     main = [c for c in drawn if c.particles in (0, 15) and c.inflation >= 16]
-    return [*drawn, *(replace(c, seeds=MORE_SEEDS) for c in main)]
+    fewer_or_more = [
+        c
+        for c in drawn
+        if c.model == "dynamic_particles" and c.inflation == 16 and c.particles != 15
+    ]
+    return [*drawn, *(replace(c, seeds=MORE_SEEDS) for c in (*main, *fewer_or_more))]
 
 
 REGRESSION = Experiment("regression", RegressionConfig, grid, train)
