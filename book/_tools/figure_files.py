@@ -1,8 +1,9 @@
 """Sphinx extension: under each figure, moving ones too, its files and the command that redraws it.
 
 A notebook that has just been executed has left SVG, PDF and PNG of each figure in
-``$SHOOTING_FIGDIR``; they are copied into the site. Committed outputs come without such files:
-then the command alone stands there.
+``$SHOOTING_FIGDIR``; they are copied into the site, and the page shows the SVG, in two versions for
+light and dark mode. Committed outputs come without such files: the page then shows the PNG that is
+stored in the notebook, and the command alone stands there.
 """
 
 import ast
@@ -11,6 +12,7 @@ import json
 import os
 import re
 import shutil
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from docutils import nodes
 
 FOLDER = "_figures"  # in the site
 KINDS = ("svg", "pdf", "png")
+GREY = re.compile(r"(?<=[:\" ])#([0-9a-f]{2})\1\1(?=[;\"])")  # as Matplotlib writes colours
+DARK_GROUND, DARK_TEXT = (0x14, 0x18, 0x1E), (0xCE, 0xD6, 0xDD)  # of the theme's dark mode
 DRAWS = ("save", "save_movie", "show")  # calls that name a figure's files
 MOVING = re.compile(r'<figure class="moving" data-name="([\w-]+)">.*?</figure>', re.DOTALL)
 
@@ -71,6 +75,44 @@ def line(page: str, name: str, command: str, kinds: tuple[str, ...] = KINDS) -> 
     return f'<p class="figure-files">{start}: <code>{command}</code></p>'
 
 
+def picture(page: str, name: str, alt: str) -> str:
+    """A drawing as HTML: two images, of which the theme's mode shows one.
+
+    Args:
+        page: The page on which it stands.
+        name: Of the files.
+        alt: What it shows, in words.
+    """
+    up = "../" * page.count("/")
+    images = [
+        f'<img class="plot only-{mode}" src="{up}{FOLDER}/{name}{suffix}.svg" loading="lazy" '
+        f'alt="{escape(alt, quote=True)}">'
+        for mode, suffix in (("light", ""), ("dark", "-dark"))
+    ]
+    return f'<div class="plot" tabindex="0">{"".join(images)}</div>'
+
+
+def darkened(svg: str) -> str:
+    """A drawing for dark pages: its greys are turned round, its colours stay.
+
+    White becomes the theme's dark background, black its text; what has no colour is black in SVG.
+
+    Args:
+        svg: Text of the file.
+    """
+    return GREY.sub(_turned, svg).replace("<svg ", f'<svg fill="{_grey(0)}" ', 1)
+
+
+def _turned(found: re.Match[str]) -> str:
+    return _grey(int(found[1], 16))
+
+
+def _grey(value: int) -> str:
+    """The grey of a dark page for one of a light page, from 0 (black) to 255."""
+    mixed = (t + (b - t) * value / 255 for t, b in zip(DARK_TEXT, DARK_GROUND, strict=True))
+    return "#" + "".join(f"{round(part):02x}" for part in mixed)
+
+
 def command_of(notebook: Path) -> str:
     """The command that executes a notebook and so redraws its figures."""
     profile = "paper" if os.environ.get("SHOOTING_FIGDIR", "").endswith("paper") else "quick"
@@ -86,10 +128,19 @@ def _add(app: Any, tree: Any) -> None:
         labels = {*figure["ids"], *figure["names"]} & set(figures(path))
         for name in (n for label in labels for n in figures(path)[label]):
             _offer(app, name)
+            _show_drawing(figure, page, name)
             figure.parent.insert(
                 figure.parent.index(figure) + 1,
                 nodes.raw("", line(page, name, command_of(path)), format="html"),
             )
+
+
+def _show_drawing(figure: Any, page: str, name: str) -> None:
+    """Put the drawing in place of the picture that the notebook holds, where there is one."""
+    if any(path.suffix == ".svg" for path in existing(name)):
+        for image in list(figure.findall(nodes.image)):
+            drawing = picture(page, name, str(image.get("alt", "")))
+            image.parent.replace(image, nodes.raw("", drawing, format="html"))
 
 
 def _offer(app: Any, name: str) -> None:
@@ -127,6 +178,9 @@ def _copy(app: Any, error: Exception | None) -> None:
         for path in existing(name):
             (Path(app.outdir) / FOLDER).mkdir(exist_ok=True)
             shutil.copy(path, Path(app.outdir) / FOLDER / path.name)
+            if path.suffix == ".svg":
+                dark = Path(app.outdir) / FOLDER / f"{name}-dark.svg"
+                dark.write_text(darkened(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def setup(app: Any) -> dict[str, bool]:

@@ -6,6 +6,7 @@ import re
 
 import figure_files
 import html_checks as checks
+from bs4 import BeautifulSoup
 
 
 def test_every_figure_of_a_notebook_names_its_files(root):
@@ -56,3 +57,22 @@ def test_a_moving_figure_offers_its_file_wherever_it_stands(site):
 def test_control_only_the_notebook_that_writes_a_movie_is_named(root):
     found = [n for n in root.glob("notebooks/*.ipynb") if figure_files.saves(n, "opening-flow")]
     assert [n.stem for n in found] == ["00_opening"]
+
+
+def test_a_drawing_is_shown_in_two_versions():
+    parsed = BeautifulSoup(
+        figure_files.picture("notebooks/12_circles", "flow", 'a "flow"'), "html.parser"
+    )
+    images = parsed.select("img")
+    assert [i["src"] for i in images] == ["../_figures/flow.svg", "../_figures/flow-dark.svg"]
+    assert [i["class"] for i in images] == [["plot", "only-light"], ["plot", "only-dark"]]
+    assert {i["alt"] for i in images} == {'a "flow"'}
+
+
+def test_dark_drawings_turn_greys_and_keep_colours():
+    svg = '<svg width="9pt"><path style="fill: #ffffff; stroke: #0173b2"/><path stroke="#000000"/>'
+    dark = figure_files.darkened(svg)
+    assert 'style="fill: #14181e; stroke: #0173b2"' in dark
+    assert 'stroke="#ced6dd"' in dark
+    assert dark.startswith('<svg fill="#ced6dd" width')
+    assert figure_files.darkened("<svg id='#ffffff1'>").count("#ffffff1") == 1  # control: no colour

@@ -24,6 +24,7 @@ from shooting.study.paths import figures_folder
 # Okabe-Ito order of seaborn's "colorblind" palette: distinguishable in every common deficiency
 PALETTE: list[tuple[float, float, float]] = [tuple(c) for c in sns.color_palette("colorblind")]
 
+WIDTH = 7.4  # inches: that of the text, so that letters have one size in all figures
 COLOURS = 48  # of an inline figure, besides those of the palette
 
 Colours = Mapping[str, Any]  # whatever Matplotlib takes for a colour, by the name of a model
@@ -36,7 +37,7 @@ MODEL_COLOURS: Colours = {
 }
 
 _STYLE: dict[Any, Any] = {
-    "figure.figsize": (7.0, 3.4),
+    "figure.figsize": (WIDTH, 3.4),
     "figure.dpi": 110,
     "figure.constrained_layout.use": True,
     "savefig.dpi": 200,
@@ -81,13 +82,16 @@ def laid_out(fig: Figure) -> Iterator[Bbox]:
         fig: The figure; its layout engine is taken off, so that drawing only draws.
 
     Yields:
-        The box around everything in the figure, with the usual padding, in inches.
+        The box around everything in the figure, with the usual padding, in inches; a figure that is
+        narrower than `WIDTH` gets white space at both sides.
     """
     with mpl.rc_context({"figure.constrained_layout.use": False}):
         if fig.get_layout_engine() is not None:
             fig.draw_without_rendering()
             fig.set_layout_engine(None)
-        yield fig.get_tightbbox().padded(mpl.rcParams["savefig.pad_inches"])
+        box = fig.get_tightbbox()
+        missing = max(0.0, WIDTH - box.width)
+        yield box.padded(missing / 2, 0).padded(mpl.rcParams["savefig.pad_inches"])
 
 
 def small_png(fig: Figure) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from io import BytesIO
 
 import matplotlib as mpl
@@ -16,7 +17,7 @@ from PIL import Image
 
 from shooting.study.experiments.models import MODELS
 from shooting.study.figures import MODEL_COLOURS, PALETTE, save, use_style
-from shooting.study.figures.style import PlainLog, small_png
+from shooting.study.figures.style import WIDTH, PlainLog, small_png
 
 
 @pytest.fixture(autouse=True)
@@ -91,12 +92,31 @@ def test_interrupted_figure_leaves_the_old_one(folder, monkeypatch):
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
 
 
+@pytest.mark.parametrize("width", [3.0, 7.4])
+def test_figures_have_one_width(folder, width):
+    """Whatever was asked for, up to the width of the text: letters are then of one size."""
+    fig, ax = plt.subplots(figsize=(width, 2))
+    ax.set_xlabel("x")
+    save(fig, "line")
+    drawn = float(re.search(r'<svg [^>]*width="([\d.]+)pt"', (folder / "line.svg").read_text())[1])
+    padding = 2 * mpl.rcParams["savefig.pad_inches"]
+    assert drawn == pytest.approx(72 * (WIDTH + padding), abs=0.01)  # SVG's six digits
+
+
+def test_control_a_wide_figure_is_wider(folder):
+    save(plt.subplots(figsize=(9, 2))[0], "line")
+    drawn = re.search(r'<svg [^>]*width="([\d.]+)pt"', (folder / "line.svg").read_text())[1]
+    assert float(drawn) > 72 * 8.5
+
+
 def test_layout_taken_once_gives_the_picture_of_matplotlib(folder):
     """Pixel for pixel what `savefig` alone makes of it, at the resolution of the layout."""
     mpl.rcParams["savefig.dpi"] = mpl.rcParams["figure.dpi"]
-    own = BytesIO()
-    _figure().savefig(own, format="png", bbox_inches="tight")
-    save(_figure(), "line")
+    own, figures = BytesIO(), [_figure(), _figure()]
+    for fig in figures:
+        fig.text(1.05, 0.5, "as wide as the text or wider: nothing is added at the sides")
+    figures[0].savefig(own, format="png", bbox_inches="tight")
+    save(figures[1], "line")
     ours = np.asarray(Image.open(folder / "line.png"))
     assert np.array_equal(ours, np.asarray(Image.open(own)))
 

@@ -1,0 +1,110 @@
+"""What a page asks of its reader: code in sight, words before the first picture, minutes.
+
+Usage: python reading.py NOTEBOOK...   (a line for each)
+"""
+
+import json
+import math
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FOLDED = {"hide-input", "remove-input", "hide-cell", "remove-cell"}
+COLUMNS = 86  # of code that is not cut at 1400 pixels
+WORDS_A_MINUTE = 200
+LINES_A_MINUTE = 10  # of code in sight
+STEP = 5  # minutes to which a time is rounded up
+TIME = re.compile(r"\*Reading time:\* (\d+) minutes")
+PICTURES = ("image/png", "image/svg+xml")
+# What is no running text: directives' fences and options, formulas, glued keys, addresses
+NO_TEXT = re.compile(
+    r"^\s*[`:]{3,}[^\n]*$|^\s*:[\w-]+:[^\n]*$|\$\$[^$]*\$\$|\$[^$\n]*\$|\{[\w:]+\}|\]\([^)\n]*\)",
+    re.M,
+)
+MATHS = re.compile(r"^`{3,}\{math\}.*?^`{3,}\s*$", re.M | re.S)
+HIDDEN = re.compile(r"^(?P<fence>`{3,})\{dropdown\}.*?^(?P=fence)\s*$", re.M | re.S)
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What a page asks of its reader.
+
+    Attributes:
+        visible: Lines of code that are not folded.
+        longest: Characters of the longest line of code, folded ones included.
+        before_picture: Words before the first picture; None without one.
+        minutes: For words and code in sight, rounded up to five.
+        stated: Minutes that the page states; None if it states none.
+    """
+
+    visible: int
+    longest: int
+    before_picture: int | None
+    minutes: int
+    stated: int | None
+
+
+def words(text: str) -> int:
+    """Number of words of running text: no formulas, no options, no addresses."""
+    return len(re.findall(r"[^\W_]+", NO_TEXT.sub(" ", MATHS.sub(" ", text))))
+
+
+def measure(notebook: dict[str, Any]) -> Measures:
+    """Measure an executed notebook."""
+    cells = notebook["cells"]
+    texts = ["".join(c["source"]) for c in cells if c["cell_type"] == "markdown"]
+    code = [c for c in cells if c["cell_type"] == "code"]
+    visible = sum(len(_lines(c)) for c in code if not FOLDED & set(c["metadata"].get("tags", [])))
+    read = sum(words(HIDDEN.sub(" ", text)) for text in texts)
+    minutes = read / WORDS_A_MINUTE + visible / LINES_A_MINUTE
+    stated = TIME.search("\n".join(texts))
+    return Measures(
+        visible=visible,
+        longest=max((len(line) for c in code for line in _lines(c)), default=0),
+        before_picture=_before_picture(cells),
+        minutes=STEP * math.ceil(minutes / STEP),
+        stated=int(stated[1]) if stated else None,
+    )
+
+
+def _lines(cell: dict[str, Any]) -> list[str]:
+    return [line for line in "".join(cell["source"]).splitlines() if line.strip()]
+
+
+def _before_picture(cells: list[dict[str, Any]]) -> int | None:
+    count = 0
+    for cell in cells:
+        if cell["cell_type"] == "markdown":
+            text = "".join(cell["source"])
+            head, figure, _ = text.partition("{figure}")
+            head, glued, _ = head.partition("{glue:figure}")
+            count += words(head)
+            if figure or glued:
+                return count
+        elif any(_is_picture(output) for output in cell["outputs"]):
+            return count
+    return None
+
+
+def _is_picture(output: dict[str, Any]) -> bool:
+    data = output.get("data", {})
+    html = "".join(data.get("text/html", ""))
+    return any(kind in data for kind in PICTURES) or "<figure" in html or "<svg" in html
+
+
+def lines(paths: list[Path]) -> Iterator[str]:
+    """A line for each page."""
+    for path in paths:
+        found = measure(json.loads(path.read_text(encoding="utf-8")))
+        yield (
+            f"{path.stem:28s} visible {found.visible:4d}  longest {found.longest:4d}  "
+            f"words before a picture {found.before_picture!s:>5}  "
+            f"minutes {found.minutes:3d} (stated {found.stated})"
+        )
+
+
+if __name__ == "__main__":
+    print("\n".join(lines([Path(name) for name in sys.argv[1:]])))
