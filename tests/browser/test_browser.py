@@ -59,6 +59,11 @@ def test_page_never_scrolls_sideways(visit, viewport):
     assert visit.overflow(viewport) == []
 
 
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_no_code_or_table_is_cut(visit, viewport):
+    assert visit.cut(viewport) == []
+
+
 def test_page_is_accessible(visit, axe):
     """After the tests that look at formulas, since the scan removes them."""
     assert visit.serious(axe, STANDARD) == []
@@ -83,6 +88,7 @@ CONTROL = """<!doctype html><html lang="en"><head><link rel="icon" href="data:,"
 <div class="math">\\[ x = \\nosuchmacro \\]</div>
 <img src="gone.png" alt="an image that is not there"><div style="width: 900px">wide</div>
 <img src="http://stranger.invalid/x.png" alt="an image on another machine">
+<div style="overflow-x: auto"><table><tr><td style="min-width: 900px">wide</td></tr></table></div>
 <img src="data:," id="mute"><p style="color: #bbb; background: #fff">pale words on white</p>
 </article></body></html>"""
 
@@ -96,6 +102,8 @@ def test_control_a_bad_page_fails_every_check(browser, axe, root, tmp_path):
         assert len(opened.page.evaluate(BLANK)) == 3
         assert opened.strangers() == ["http://stranger.invalid/x.png"]
         assert opened.overflow(PHONE) != []
+        assert opened.cut(DESKTOP) == []
+        assert len(opened.cut(PHONE)) == 1
         objections = " ".join(opened.serious(axe, STANDARD))
         assert "image-alt" in objections
         assert "color-contrast" in objections

@@ -31,6 +31,18 @@ OVERFLOW = """() => {
         .filter(e => e.getBoundingClientRect().right > width)
         .map(e => e.tagName + '.' + e.className).slice(0, 5).concat(['page']);
 }"""
+# Code and tables of which a part is out of sight until the reader scrolls in their box.
+CUT = """() => [...document.querySelectorAll('article div.highlight pre, article table')]
+    .filter(e => e.offsetParent !== null)
+    .flatMap(e => {
+        let box = e;
+        while (box && box.tagName !== 'ARTICLE' && box.scrollWidth <= box.clientWidth + 1)
+            box = box.parentElement;
+        return box && box.tagName !== 'ARTICLE'
+            ? [`${e.tagName} by ${box.scrollWidth - box.clientWidth} px: `
+                + e.textContent.trim().slice(0, 60)]
+            : [];
+    })"""
 # A scan visits every element; what is repeated a thousand times on a page is kept once: drawings of
 # formulas go, of each kind of word in listings one stays, and of long tables the first rows.
 THIN = """() => {
@@ -115,6 +127,14 @@ class Visit:
 
     def overflow(self, viewport: dict[str, int]) -> list[str]:
         """Elements that make the page scroll sideways at this window size."""
+        self._resize(viewport)
+        return self.page.evaluate(OVERFLOW)
+
+    def cut(self, viewport: dict[str, int]) -> list[str]:
+        """Code and tables that show only a part of themselves at this window size."""
+        self._resize(viewport)
+        return self.page.evaluate(CUT)
+
+    def _resize(self, viewport: dict[str, int]) -> None:
         self.page.set_viewport_size(viewport)
         self.page.wait_for_function(f"window.innerWidth === {viewport['width']}", polling=20)
-        return self.page.evaluate(OVERFLOW)

@@ -1,0 +1,47 @@
+"""Sphinx extension: on a phone a table is a list of cards, each value with its column's name."""
+
+import re
+from typing import Any
+
+from bs4 import BeautifulSoup
+
+COLUMNS = 3  # a table with fewer fits a phone as it is
+TABLE = re.compile(r"<table\b.*?</table>", re.DOTALL)
+
+
+def labelled(table: str) -> str:
+    """A table whose cells know the name of their column, for the style sheet to show.
+
+    Args:
+        table: HTML of one table. Without a head of one row, or with few columns, it stays as it is.
+
+    Returns:
+        HTML.
+    """
+    parsed = BeautifulSoup(table, "html.parser")
+    heads = parsed.select("thead tr")
+    names = [cell.get_text(" ", strip=True) for cell in heads[0].find_all("th")] if heads else []
+    rows = parsed.select("tbody tr")
+    if len(heads) != 1 or len(names) < COLUMNS or any(_width(row) != len(names) for row in rows):
+        return table
+    for row in rows:
+        for name, cell in zip(names, row.find_all(("td", "th")), strict=True):
+            cell["data-label"] = name
+    assert parsed.table is not None
+    parsed.table["class"] = [*parsed.table.get("class", []), "cards"]
+    return str(parsed)
+
+
+def _width(row: Any) -> int:
+    return len(row.find_all(("td", "th")))
+
+
+def _label(_app: Any, _page: str, _template: str, context: dict[str, Any], _tree: Any) -> None:
+    if "body" in context:
+        context["body"] = TABLE.sub(lambda found: labelled(found[0]), context["body"])
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Register the extension."""
+    app.connect("html-page-context", _label)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
