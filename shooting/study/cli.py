@@ -376,6 +376,9 @@ def new(options: argparse.Namespace) -> int:
 
 
 def _time_left(experiment: Experiment, states: list[tuple[str, Any]]) -> str:
+    """A guess from the mean of what is done; none where trainings differ by hours."""
+    if experiment.estimate is not None:
+        return ""
     found = [records.load(experiment, c) for s, c in states if s in ("done", "failed")]
     seconds = [r.provenance["wall_seconds"] for r in found if r is not None]
     left = len(states) - len(seconds)

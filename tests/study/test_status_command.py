@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from toy import TOY
 
 from shooting.study import records
 from shooting.study.cli import main
@@ -59,3 +60,7 @@ def test_status_estimates_what_is_left_from_what_was_trained(monkeypatch, capsys
     capsys.readouterr()
     main(["status"])
     assert "done 1, missing 5; about 5.0 min of one core left" in capsys.readouterr().out
+    long = dataclasses.replace(TOY, estimate=lambda config: 3600.0)  # its trainings differ by hours
+    monkeypatch.setitem(EXPERIMENTS, "toy", long)
+    main(["status"])
+    assert "done 1, missing 5\n" in capsys.readouterr().out
