@@ -4,9 +4,12 @@ A notebook that has just been executed has left SVG, PDF and PNG of each figure 
 ``$SHOOTING_FIGDIR``; they are copied into the site, and the page shows the SVG, in two versions for
 light and dark mode. Committed outputs come without such files: the page then shows the PNG that is
 stored in the notebook, and the command alone stands there.
+
+``<figure class="thumb" data-name="flow"></figure>`` on any page becomes a small copy of a figure.
 """
 
 import ast
+import base64
 import functools
 import json
 import os
@@ -19,6 +22,7 @@ from typing import Any
 from docutils import nodes
 
 FOLDER = "_figures"  # in the site
+THUMB = re.compile(r'<figure class="thumb" data-name="([\w-]+)"></figure>')
 KINDS = ("svg", "pdf", "png")
 GREY = re.compile(r"(?<=[:\" ])#([0-9a-f]{2})\1\1(?=[;\"])")  # as Matplotlib writes colours
 DARK_GROUND, DARK_TEXT = (0x14, 0x18, 0x1E), (0xCE, 0xD6, 0xDD)  # of the theme's dark mode
@@ -143,6 +147,56 @@ def _show_drawing(figure: Any, page: str, name: str) -> None:
             image.parent.replace(image, nodes.raw("", drawing, format="html"))
 
 
+def thumbnail(page: str, name: str, *, drawn: bool) -> str:
+    """A figure made small, beside words that say what it shows.
+
+    Args:
+        page: The page on which it stands.
+        name: Of the files.
+        drawn: Whether there is an SVG, in two versions, or the stored PNG alone.
+    """
+    start = f'src="{"../" * page.count("/")}{FOLDER}/{name}'
+    drawings = {"only-light": ".svg", "only-dark": "-dark.svg"}
+    images = [
+        f'<img class="{kind}" {start}{suffix}" loading="lazy" alt="">'
+        for kind, suffix in (drawings if drawn else {"stored": ".png"}).items()
+    ]
+    return f'<figure class="thumb">{"".join(images)}</figure>'
+
+
+def stored(notebook: Path, name: str) -> bytes | None:
+    """The PNG of a figure as a notebook holds it; None if it holds none."""
+    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code" and name in file_names("".join(cell["source"])):
+            for output in cell["outputs"]:
+                if "image/png" in output.get("data", {}):
+                    return base64.b64decode("".join(output["data"]["image/png"]))
+    return None
+
+
+def _fill_thumbnails(app: Any, page: str, _template: str, context: dict[str, Any], _t: Any) -> None:
+    def filled(found: re.Match[str]) -> str:
+        name = found[1]
+        drawn = any(path.suffix == ".svg" for path in existing(name))
+        if not drawn:
+            _store(app, name)
+        _offer(app, name)
+        return thumbnail(page, name, drawn=drawn)
+
+    if "body" in context:
+        context["body"] = THUMB.sub(filled, context["body"])
+
+
+def _store(app: Any, name: str) -> None:
+    """Write the stored PNG of a figure into the site."""
+    notebooks = sorted(Path(app.srcdir).glob("notebooks/*.ipynb"))
+    image = next(filter(None, (stored(path, name) for path in notebooks)), None)
+    if image is None:
+        raise ValueError(f"expected a notebook that draws {name!r}, found none; try another name")
+    (Path(app.outdir) / FOLDER).mkdir(exist_ok=True)
+    (Path(app.outdir) / FOLDER / f"{name}.png").write_bytes(image)
+
+
 def _offer(app: Any, name: str) -> None:
     app.env.figure_files = {*getattr(app.env, "figure_files", ()), name}
 
@@ -187,5 +241,6 @@ def setup(app: Any) -> dict[str, bool]:
     """Register the extension."""
     app.connect("doctree-read", _add)
     app.connect("html-page-context", _add_to_moving)
+    app.connect("html-page-context", _fill_thumbnails)
     app.connect("build-finished", _copy)
     return {"parallel_read_safe": False, "parallel_write_safe": False}

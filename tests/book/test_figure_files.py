@@ -76,3 +76,16 @@ def test_dark_drawings_turn_greys_and_keep_colours():
     assert 'stroke="#ced6dd"' in dark
     assert dark.startswith('<svg fill="#ced6dd" width')
     assert figure_files.darkened("<svg id='#ffffff1'>").count("#ffffff1") == 1  # control: no colour
+
+
+def test_a_thumbnail_is_the_drawing_or_the_stored_picture(root):
+    drawn = figure_files.thumbnail("book/index", "flow", drawn=True)
+    assert re.findall(r'src="(\S+)"', drawn) == [
+        "../_figures/flow.svg",
+        "../_figures/flow-dark.svg",
+    ]
+    plain = figure_files.thumbnail("book/index", "flow", drawn=False)
+    assert re.findall(r'src="(\S+)"', plain) == ["../_figures/flow.png"]
+    (trap,) = root.glob("notebooks/*_convex_trap.ipynb")
+    assert figure_files.stored(trap, "trap-strips").startswith(b"\x89PNG")
+    assert figure_files.stored(trap, "no-such-figure") is None
