@@ -1,0 +1,122 @@
+"""Verdicts as HTML: found first, then the counts with the verdict, then the comparisons, folded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from shooting.study.claims.links import badge, link
+from shooting.study.claims.registry import Claim, load_claims
+from shooting.study.claims.rule import Part, Verdict
+from shooting.study.claims.words import number, percent, share
+
+Judged = tuple[Claim, Verdict]
+
+
+def verdicts_of(page: str) -> str:
+    """The verdicts on the claims of a page, as a table for its end.
+
+    Args:
+        page: Its name in notebooks/, such as ``12_circles``.
+
+    Raises:
+        ValueError: If no claim belongs to the page.
+    """
+    mine = [(c, c.verdict()) for c in load_claims() if c.page == f"notebooks/{page}"]
+    if not mine:
+        raise ValueError(f"expected a page with claims, got {page!r}; try '12_circles'")
+    return stacked(
+        ("claim", "the paper says", "found", "verdict"),
+        [(escape(c.id), escape(c.claim), found(v), badge(v.counted)) for c, v in mine],
+        name="verdicts",
+    )
+
+
+def overview(verdicts: Sequence[Judged]) -> str:
+    """All claims: what was found, the verdict behind its counts, and where it is treated."""
+    return stacked(
+        ("id", "the paper says", "found", "verdict", "page"),
+        [
+            (
+                escape(c.id),
+                f"{escape(c.claim)}<br><small>{escape(c.place)}</small>",
+                found(v),
+                badge(v.counted),
+                link(c.page.removeprefix("notebooks/")),
+            )
+            for c, v in verdicts
+        ],
+        name="claims",
+    )
+
+
+def found(verdict: Verdict) -> str:
+    """What was found and any note; or why the claim is not run."""
+    if not verdict.found:
+        return escape(verdict.reason)
+    note = verdict.reason.partition("; ")[2]
+    return escape(verdict.found) + (f"<br><small>{escape(note)}</small>" if note else "")
+
+
+def comparisons(verdicts: Iterable[Judged]) -> str:
+    """The comparisons behind each claim, folded, with its bar."""
+    return "\n".join(_folded(c, v) for c, v in verdicts if v.parts)
+
+
+def _folded(claim: Claim, verdict: Verdict) -> str:
+    head = ("comparison", "values", "runs", "effect", "verdict")
+    rows = [_comparison(p) for p in verdict.parts]
+    return (
+        f"<details><summary>{escape(claim.id)}: {escape(verdict.counted)}</summary>\n"
+        f"<p>Criterion: {escape(claim.tolerance)}</p>\n"
+        + stacked(head, rows, name=f"comparisons-{claim.id}")
+        + "</details>"
+    )
+
+
+def _comparison(part: Part) -> tuple[str, ...]:
+    runs = " / ".join(str(n) for n in part.runs if n)
+    status = part.status + (", undecided" if part.is_undecided else "")
+    values = " / ".join(map(number, part.medians))
+    return escape(part.what), values, runs, effect(part), escape(status)
+
+
+def effect(part: Part) -> str:
+    """A ratio or a rate with its interval: ``2.10 [1.95, 2.31]``; single runs have none."""
+    value, ends = part.effect.value, part.effect.interval
+    if part.is_rate and ends:
+        return f"{percent(value)} % [{percent(ends[0])}, {percent(ends[1])}]"
+    return (
+        f"{share(value)} [{share(ends[0])}, {share(ends[1])}]"
+        if ends
+        else f"{share(value)}, one run"
+    )
+
+
+def changes(claims: Iterable[Claim]) -> str:
+    """What was changed or added after the runs, as a list."""
+    lines = [f"<li><b>{escape(c.id)}</b>: {escape(c.changed)}</li>" for c in claims if c.changed]
+    return f'<ul class="changes">{"".join(lines)}</ul>'
+
+
+def stacked(head: Sequence[str], rows: Iterable[Sequence[str]], *, name: str) -> str:
+    """A table whose rows become blocks on a narrow screen, each cell below its column's title.
+
+    Args:
+        head: Column titles.
+        rows: Cells, HTML already.
+        name: Its id, so that it can be linked and filtered.
+    """
+    top = "".join(f'<th scope="col" role="columnheader">{escape(h)}</th>' for h in head)
+    body = "\n".join(_row(head, row) for row in rows)
+    return (
+        f'<table class="dataframe texts stacked" id="{name}" role="table">'
+        f'<thead role="rowgroup"><tr role="row">{top}</tr></thead>\n'
+        f'<tbody role="rowgroup">\n{body}\n</tbody></table>'
+    )
+
+
+def _row(head: Sequence[str], row: Sequence[str]) -> str:
+    cells = zip(head, row, strict=True)
+    inner = "".join(f'<td role="cell" data-head="{escape(h)}">{cell}</td>' for h, cell in cells)
+    return f'<tr role="row">{inner}</tr>'
