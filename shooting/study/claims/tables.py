@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from shooting.study.claims.links import badge, link
+from shooting.study.claims.links import badge, link, table
 from shooting.study.claims.registry import Claim, load_claims
 from shooting.study.claims.rule import Part, Verdict
 from shooting.study.claims.words import number, percent, share
@@ -25,7 +25,7 @@ def verdicts_of(page: str) -> str:
     mine = [(c, c.verdict()) for c in load_claims() if c.page == f"notebooks/{page}"]
     if not mine:
         raise ValueError(f"expected a page with claims, got {page!r}; try '12_circles'")
-    return stacked(
+    return table(
         ("claim", "the paper says", "found", "verdict"),
         [(escape(c.id), escape(c.claim), found(v), badge(v.counted)) for c, v in mine],
         name="verdicts",
@@ -34,7 +34,7 @@ def verdicts_of(page: str) -> str:
 
 def overview(verdicts: Sequence[Judged]) -> str:
     """All claims: what was found, the verdict behind its counts, and where it is treated."""
-    return stacked(
+    return table(
         ("id", "the paper says", "found", "verdict", "page"),
         [
             (
@@ -69,7 +69,7 @@ def _folded(claim: Claim, verdict: Verdict) -> str:
     return (
         f"<details><summary>{escape(claim.id)}: {escape(verdict.counted)}</summary>\n"
         f"<p>Criterion: {escape(claim.tolerance)}</p>\n"
-        + stacked(head, rows, name=f"comparisons-{claim.id}")
+        + table(head, rows, name=f"comparisons-{claim.id}")
         + "</details>"
     )
 
@@ -97,26 +97,3 @@ def changes(claims: Iterable[Claim]) -> str:
     """What was changed or added after the runs, as a list."""
     lines = [f"<li><b>{escape(c.id)}</b>: {escape(c.changed)}</li>" for c in claims if c.changed]
     return f'<ul class="changes">{"".join(lines)}</ul>'
-
-
-def stacked(head: Sequence[str], rows: Iterable[Sequence[str]], *, name: str) -> str:
-    """A table whose rows become blocks on a narrow screen, each cell below its column's title.
-
-    Args:
-        head: Column titles.
-        rows: Cells, HTML already.
-        name: Its id, so that it can be linked and filtered.
-    """
-    top = "".join(f'<th scope="col" role="columnheader">{escape(h)}</th>' for h in head)
-    body = "\n".join(_row(head, row) for row in rows)
-    return (
-        f'<table class="dataframe texts stacked" id="{name}" role="table">'
-        f'<thead role="rowgroup"><tr role="row">{top}</tr></thead>\n'
-        f'<tbody role="rowgroup">\n{body}\n</tbody></table>'
-    )
-
-
-def _row(head: Sequence[str], row: Sequence[str]) -> str:
-    cells = zip(head, row, strict=True)
-    inner = "".join(f'<td role="cell" data-head="{escape(h)}">{cell}</td>' for h, cell in cells)
-    return f'<tr role="row">{inner}</tr>'
