@@ -168,10 +168,17 @@ def combine(
     status = REPRODUCED if hold else NOT if none else PARTLY
     half = sum(p.status == PARTLY for p in parts)
     reason = held(parts) + (f", {half} in part" if half else "") + (f"; {note}" if note else "")
-    unknown = sum(not np.isfinite(p.medians).any() for p in parts)
-    if unknown:  # two failed sides are equal: no sentence about them would be true
-        found = f"In {unknown} of {len(parts)} comparisons most runs of both sides failed."
-    return Verdict(status, reason, tuple(parts), tuple(dict.fromkeys(runs)), found or _range(parts))
+    said = _with_failures(found or _range(parts), parts)
+    return Verdict(status, reason, tuple(parts), tuple(dict.fromkeys(runs)), said)
+
+
+def _with_failures(found: str, parts: Sequence[Part]) -> str:
+    """A sentence, and how often a side failed; nothing else where two failed sides look alike."""
+    failed = [sum(not np.isfinite(m) for m in p.medians) for p in parts]
+    if 2 in failed:
+        return f"In {failed.count(2)} of {len(parts)} comparisons most runs of both sides failed."
+    lost = f" In {failed.count(1)} of {len(parts)} comparisons most runs of one side failed."
+    return found + lost * (1 in failed)
 
 
 def _range(parts: Sequence[Part]) -> str:

@@ -26,12 +26,8 @@ def share(value: float) -> str:
 
 
 def percent(value: float) -> str:
-    """A share in per cent, without its sign."""
-    return (
-        f"{100 * value:.0f}"
-        if abs(100 * value - round(100 * value)) < 0.05
-        else f"{100 * value:.1f}"
-    )
+    """A share in per cent, without its sign, to one decimal where there is one."""
+    return f"{100 * value:.1f}".removesuffix(".0") if np.isfinite(value) else number(abs(value))
 
 
 def listed(items: Iterable[object]) -> str:
