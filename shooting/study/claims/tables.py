@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
+from shooting.study.claims.items import Item
 from shooting.study.claims.links import badge, link, table
 from shooting.study.claims.registry import Claim, load_claims
-from shooting.study.claims.rule import Part, Verdict
+from shooting.study.claims.rule import Part, Verdict, held
 from shooting.study.claims.words import number, percent, share
 
 Judged = tuple[Claim, Verdict]
@@ -56,6 +57,18 @@ def found(verdict: Verdict) -> str:
         return escape(verdict.reason)
     note = verdict.reason.partition("; ")[2]
     return escape(verdict.found) + (f"<br><small>{escape(note)}</small>" if note else "")
+
+
+def of_item(item: Item, judged: Mapping[str, Verdict]) -> str:
+    """What became of an item of the paper, behind the counts of all comparisons of its claims.
+
+    Args:
+        item: The item.
+        judged: Verdict of each claim by its id.
+    """
+    known = {name: v.status for name, v in judged.items()}
+    parts = [p for name in item.judged_by(known) for p in judged[name].parts]
+    return f"{held(parts)}: {item.verdict(known)}" if parts else item.verdict(known)
 
 
 def comparisons(verdicts: Iterable[Judged]) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from shooting.study.claims import tables
+from shooting.study.claims.items import Item
 from shooting.study.claims.registry import Claim, load_claims
 from shooting.study.claims.rule import NOT_RUN, Part, Verdict, combine, compare
 
@@ -58,6 +59,15 @@ def test_single_runs_are_marked_and_rates_in_per_cent():
     rate = Part("rate", (0.1, 0.04), (0.043, 0.214), "reproduced", (50, 0), is_rate=True)
     assert tables.effect(one) == "1.50, one run"
     assert tables.effect(rate) == "10 % [4.3, 21.4]"
+
+
+def test_an_item_sums_up_the_comparisons_of_its_claims():
+    item = Item("fig-2", "figure", "Fig. 2", "losses", claims=("K1", "K2"))
+    judged = {"K1": PARTLY, "K2": combine([YES])}
+    assert tables.of_item(item, judged) == "2 of 3 comparisons hold: 1 reproduced, 1 partly"
+    none = Item("eq-1", "equation", "Eq. 1", "a sum", status="holds")
+    assert tables.of_item(none, judged) == "holds"
+    assert tables.of_item(item, dict.fromkeys(("K1", "K2"), MISSING)) == "not run"
 
 
 def test_changes_are_listed():
