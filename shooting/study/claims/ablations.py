@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from shooting.study.claims import loading
 from shooting.study.claims.loading import Runs, judge
 from shooting.study.claims.regression import FACTORS, GOOD
-from shooting.study.claims.rule import NOT, Part, Verdict, compare, threshold
+from shooting.study.claims.rule import NOT, Part, Verdict, compare, median, threshold
+from shooting.study.claims.words import fitted, listed, lower_share, number, share, shares
 from shooting.study.experiments.ablations import ABLATION_RUNS, ABLATIONS, BASE, AblationConfig
 from shooting.study.experiments.regression import (
     MORE_SEEDS,
@@ -48,8 +49,8 @@ def heavier_theta3_converges_better() -> Verdict:
     heavy = {10: BASE, 50: "θ₃ weight 50"}
     light = {0.1: "θ₃ weight 0.1", 1: "θ₃ weight 1"}
     by = _load([*heavy.values(), *light.values()])
-    parts = [
-        compare(
+    parts = {
+        (f, h, low): compare(
             f"MSE, {f}: weight {h:g} below {low:g}",
             by[f, heavy[h]].metrics["mse"],
             by[f, light[low]].metrics["mse"],
@@ -57,8 +58,22 @@ def heavier_theta3_converges_better() -> Verdict:
         for f in GOOD
         for h in heavy
         for low in light
-    ]
-    return judge(parts, by)
+    }
+    of = {f: shares([lower_share(p) for (g, *_), p in parts.items() if g == f]) for f in GOOD}
+    found = (
+        f"With θ₃ weighted {_or(heavy)} the median error is "
+        f"{listed(f'{of[f]} on the {_target(f)}' for f in GOOD)}, as a share of that with "
+        f"{_or(light)}."
+    )
+    return judge(list(parts.values()), by, found=found)
+
+
+def _or(values: Iterable[float]) -> str:
+    return " or ".join(f"{v:g}" for v in values)
+
+
+def _target(function: str) -> str:
+    return "cubic" if function == "cubic" else f"{function} function"
 
 
 def lift_can_be_zero() -> Verdict:
@@ -68,7 +83,14 @@ def lift_can_be_zero() -> Verdict:
         threshold(f"MSE below {GOOD[f]:.2g}, {f}", v.metrics["mse"], GOOD[f])
         for (f, _), v in by.items()
     ]
-    return judge(parts, by)
+    each = [
+        f"{number(median(errors))} on the {_target(f)}, {share(lower_share(p))} times the "
+        f"criterion, and {fitted(errors, GOOD[f])} of {len(errors)} runs fit"
+        for p, ((f, _), v) in zip(parts, by.items(), strict=True)
+        for errors in [v.metrics["mse"]]
+    ]
+    found = f"With v(0) = 0 the median error is {'; it is '.join(each)}."
+    return judge(parts, by, found=found)
 
 
 def fewer_parameters() -> Verdict:
@@ -84,12 +106,23 @@ def fewer_parameters() -> Verdict:
         for m in pair
     }
     by = loading.load(REGRESSION, configs, more=MORE_SEEDS)
-    parts = [_with_fewer(*(by[f, a, m] for m in pair)) for f in GOOD for a in FACTORS]
-    return judge(parts, by)
+    parts = {(f, a): _with_fewer(*(by[f, a, m] for m in pair)) for f in GOOD for a in FACTORS}
+    of = {f: [SIMILAR * lower_share(parts[f, a]) for a in FACTORS] for f in GOOD}
+    sizes = [_count(by[key, a, pair[0]]) / _count(by[key, a, pair[1]]) for key, a in parts]
+    found = (
+        f"With {shares(sizes)} of dynamic direct's parameters the dynamic particle model has "
+        f"{listed(f'{shares(of[f])} of its median loss on the {_target(f)}' for f in GOOD)}."
+    )
+    return judge(list(parts.values()), by, found=found)
+
+
+def _count(runs: Runs) -> int:
+    """How many numbers a model of these runs learns."""
+    return int(make_model(replace(runs.config, seeds=(0,))).count)
 
 
 def _with_fewer(ours: Runs, rival: Runs) -> Part:
-    few, many = (make_model(replace(r.config, seeds=(0,))).count for r in (ours, rival))
+    few, many = map(_count, (ours, rival))
     part = compare(
         f"loss at most {SIMILAR:g} times that of dynamic direct, {few} / {many} "
         f"parameters, {ours.config.function}, α = {ours.config.inflation}",

@@ -8,10 +8,12 @@ from itertools import pairwise
 import numpy as np
 
 from shooting.study.claims.loading import Runs, judge, load
-from shooting.study.claims.rule import NOT, PARTLY, REPRODUCED, Part, Verdict, compare
+from shooting.study.claims.rule import NOT, PARTLY, REPRODUCED, Part, Verdict, compare, median
+from shooting.study.claims.words import listed, lower_share, number, percent, share
 from shooting.study.experiments.circles import CIRCLES, FACTORS, WEIGHTS, CirclesConfig, wilson
 
 PLAIN, LOUDEST = 1.0, max(WEIGHTS)  # the loss as it is, and raised as far as we raise it
+AT = f"α = {listed(FACTORS)}"
 PUBLISHED = {5: 0.04, 10: 0.08, 20: 0.267}  # success rates, ascending with alpha
 
 
@@ -35,7 +37,11 @@ def success_grows_with_inflation() -> Verdict:
         compare(f"weights not fitted, α = {b} below α = {a}", unsolved[b], unsolved[a])
         for a, b in pairwise(FACTORS)
     ]
-    return judge(parts, by)
+    found = (
+        f"The median run fails at {listed(number(median(unsolved[a])) for a in FACTORS)} of the "
+        f"{len(WEIGHTS)} weights at {AT}."
+    )
+    return judge(parts, by, found=found)
 
 
 def _unsolved(by: Mapping[tuple[int, float], Runs], inflation: int) -> np.ndarray:
@@ -54,7 +60,15 @@ def always_fits_when_loud() -> Verdict:
         rates = good / runs, 1.0
         what = f"runs that fit, α = {a}, λ = {w:g}"
         parts.append(Part(what, rates, wilson(good, runs), status, (runs, 0), is_rate=True))
-    return judge(parts, by)
+    plain, loudest = (
+        f"{listed(int(_fits(by[a, w]).sum()) for a in FACTORS)} of {len(_fits(by[FACTORS[0], w]))}"
+        for w in (PLAIN, LOUDEST)
+    )
+    found = (
+        f"With the classification loss at weight {PLAIN:g}, neither raised nor lowered, {plain} "
+        f"runs fit at {AT}; at weight {LOUDEST:g} {loudest} do."
+    )
+    return judge(parts, by, found=found)
 
 
 def published_rates() -> Verdict:
@@ -64,8 +78,13 @@ def published_rates() -> Verdict:
     """
     by = _load(WEIGHTS)
     parts_of = {w: [_rate(by[a, w], a) for a in FACTORS] for w in WEIGHTS}
-    best = min(parts_of.values(), key=_miss)
-    return judge(best, by)
+    weight = min(parts_of, key=lambda w: _miss(parts_of[w]))
+    ours, theirs = (listed(percent(p.medians[side]) for p in parts_of[weight]) for side in (0, 1))
+    found = (
+        f"At weight {weight:g}, the nearest of {len(WEIGHTS)} tried, {ours} % of the runs fit at "
+        f"{AT}; the published rates are {theirs} %."
+    )
+    return judge(parts_of[weight], by, found=found)
 
 
 def _miss(parts: Sequence[Part]) -> tuple[int, float]:
@@ -91,7 +110,13 @@ def simpler_flows() -> Verdict:
             f"complexity, α = {b} below α = {a}",
             by[b, LOUDEST].metrics["complexity"],
             by[a, LOUDEST].metrics["complexity"],
+            logs=True,
         )
         for a, b in pairwise(FACTORS)
     ]
-    return judge(parts, by)
+    steps = [
+        f"by {share(lower_share(p))} from α = {a} to {b}"
+        for p, (a, b) in zip(parts, pairwise(FACTORS), strict=True)
+    ]
+    found = f"A larger α multiplies the complexity of the flow {listed(steps)}."
+    return judge(parts, by, found=found)

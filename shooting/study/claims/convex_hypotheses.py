@@ -14,8 +14,9 @@ import yaml
 
 from shooting.study import records
 from shooting.study.claims.convex_trap import WITHIN, stuck, tally_of
+from shooting.study.claims.effects import CONFIDENCE, RESAMPLES
 from shooting.study.claims.regression import runs_of
-from shooting.study.claims.rule import CONFIDENCE, RESAMPLES, median_interval
+from shooting.study.claims.rule import median_interval
 from shooting.study.experiments.convex_trap import (
     CONTROLS,
     CONVEX_TRAP,

@@ -21,11 +21,13 @@ class Runs:
         config: The setting.
         metrics: By name, one number per run; NaN where it failed.
         ids: Of the records.
+        found: The records.
     """
 
     config: Any
     metrics: dict[str, Any]
     ids: tuple[str, ...]
+    found: tuple[Any, ...] = ()
 
 
 def runs_of(experiment: Experiment, config: Any, *, more: Sequence[int] = ()) -> Runs | None:
@@ -44,7 +46,7 @@ def runs_of(experiment: Experiment, config: Any, *, more: Sequence[int] = ()) ->
     known = [r for r in found if r is not None]
     if found[0] is None:
         return None
-    return Runs(config, records.pooled(known), tuple(r.id for r in known))
+    return Runs(config, records.pooled(known), tuple(r.id for r in known), tuple(known))
 
 
 def load(
@@ -64,6 +66,8 @@ def load(
     return records.require_all(found, experiment.name)
 
 
-def judge(parts: Sequence[Part], by: Mapping[Any, Runs], note: str = "") -> Verdict:
+def judge(
+    parts: Sequence[Part], by: Mapping[Any, Runs], note: str = "", *, found: str = ""
+) -> Verdict:
     """The verdict on comparisons of these runs (see `combine`)."""
-    return combine(parts, [i for runs in by.values() for i in runs.ids], note)
+    return combine(parts, [i for runs in by.values() for i in runs.ids], note, found=found)

@@ -25,6 +25,8 @@ class Claim:
         tolerance: The bar, set before the runs.
         page: Our page.
         reason: Why there is no test, if there is none.
+        short: The claim in a few words, for a picture.
+        changed: What was changed or added after the runs, and the verdict before it.
     """
 
     id: str
@@ -34,6 +36,8 @@ class Claim:
     tolerance: str = ""
     page: str = ""
     reason: str = ""
+    short: str = ""
+    changed: str = ""
 
     def verdict(self) -> Verdict:
         """Compute the verdict from the records.

@@ -4,6 +4,8 @@ One comparison: the difference of medians with a 95 % bootstrap interval over se
 removed; failed runs count as infinitely bad. Interval wholly on the claimed side: reproduced; sign
 only: partly; else not reproduced. A claim of several comparisons is reproduced if each is, not
 reproduced if none is even in sign, and partly otherwise.
+
+Beside the verdict stands how large the difference is (`effects`), which decides nothing.
 """
 
 from __future__ import annotations
@@ -13,9 +15,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from shooting.study.claims.effects import Effect, log_ratio, middle, ratio, resampled
+
 REPRODUCED, PARTLY, NOT, NOT_RUN = "reproduced", "partly", "not reproduced", "not run"
-RESAMPLES = 10_000
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Part:
         status: Verdict on this comparison alone.
         runs: How many on each side; 0 for a constant.
         is_rate: Whether a rate is compared.
+        size: The effect, unless it is the plain ratio of the medians.
     """
 
     what: str
@@ -38,6 +41,17 @@ class Part:
     status: str
     runs: tuple[int, int] = (1, 0)
     is_rate: bool = False
+    size: Effect | None = None
+
+    @property
+    def effect(self) -> Effect:
+        """How large it is: a rate with Wilson's interval, or the ratio of the medians.
+
+        The ratio is other / claimed lower, without an interval where single runs are compared.
+        """
+        if self.is_rate:
+            return Effect(self.medians[0], self.interval)
+        return self.size or Effect(float(ratio(*self.medians)))
 
     @property
     def is_undecided(self) -> bool:
@@ -53,15 +67,33 @@ class Verdict:
 
     Attributes:
         status: ``reproduced``, ``partly``, ``not reproduced`` or ``not run``.
-        reason: One sentence.
+        reason: The counts, and what a reader should know beside them; or why it is not run.
         parts: The comparisons behind it.
         runs: Ids of the records used.
+        found: What was found, in one sentence with its numbers; empty if it is not run.
     """
 
     status: str
     reason: str
     parts: tuple[Part, ...] = ()
     runs: tuple[str, ...] = ()
+    found: str = ""
+
+    @property
+    def counted(self) -> str:
+        """The verdict behind its counts: ``10 of 12 comparisons hold: partly``."""
+        return f"{held(self.parts)}: {self.status}" if self.parts else self.status
+
+    @property
+    def line(self) -> str:
+        """What was found, or why it is not run, and then the verdict behind its counts."""
+        return f"{self.found or self.reason} ({self.counted})"
+
+
+def held(parts: Sequence[Part]) -> str:
+    """``10 of 12 comparisons hold``."""
+    count, whole = sum(p.status == REPRODUCED for p in parts), len(parts)
+    return f"{count} of {whole} comparison{'s'[: whole > 1]} hold{'s'[: count == 1]}"
 
 
 def median_interval(lower: np.ndarray, other: np.ndarray) -> tuple[float, float]:
@@ -74,31 +106,38 @@ def median_interval(lower: np.ndarray, other: np.ndarray) -> tuple[float, float]
     Returns:
         Lower and upper end.
     """
-    rng = np.random.default_rng(0)  # fixed: the verdict is a function of the records alone
-    draws = [np.median(rng.choice(side, (RESAMPLES, len(side))), axis=1) for side in (lower, other)]
+    return middle(_gap(*resampled(lower, other)))
+
+
+def _gap(lower: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Differences of medians; 0 where both are infinite."""
     with np.errstate(invalid="ignore"):
-        gap = np.where(draws[0] == draws[1], 0.0, draws[1] - draws[0])
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(gap, [tail, 1 - tail], method="inverted_cdf")
-    return float(low), float(high)
+        found: np.ndarray = np.where(lower == other, 0.0, other - lower)
+    return found
 
 
-def compare(what: str, lower: Sequence[float], other: Sequence[float]) -> Part:
+def compare(
+    what: str, lower: Sequence[float], other: Sequence[float], *, logs: bool = False
+) -> Part:
     """Judge one comparison.
 
     Args:
         what: What is compared, in words.
         lower: Runs of the side that the paper claims to be lower; NaN for failed runs.
         other: Runs of the other side.
+        logs: Whether the numbers are logarithms to base 2, as complexities are.
 
     Returns:
-        The comparison with its verdict.
+        The comparison with its verdict and its effect.
     """
     a, b = map(_counted, (lower, other))
     medians = median(lower), median(other)
-    interval = median_interval(a, b)
+    draws = resampled(a, b)
+    interval = middle(_gap(*draws))
     status = REPRODUCED if interval[0] > 0 else PARTLY if medians[0] < medians[1] else NOT
-    return Part(what, medians, interval, status, (len(a), len(b)))
+    quotient = log_ratio if logs else ratio
+    effect = Effect(float(quotient(*medians)), middle(quotient(*draws)))
+    return Part(what, medians, interval, status, (len(a), len(b)), size=effect)
 
 
 def median(values: Sequence[float]) -> float:
@@ -111,26 +150,41 @@ def _counted(values: Sequence[float]) -> np.ndarray:
     return found
 
 
-def combine(parts: Sequence[Part], runs: Sequence[str] = (), note: str = "") -> Verdict:
+def combine(
+    parts: Sequence[Part], runs: Sequence[str] = (), note: str = "", *, found: str = ""
+) -> Verdict:
     """Verdict on a claim made of several comparisons.
 
     Args:
         parts: At least one comparison.
         runs: Ids of the records used.
         note: What a reader should know beside the counts.
+        found: What was found, in one sentence; by default the range of the effects.
 
     Returns:
         The verdict with a sentence that counts the parts.
     """
-    count = {s: sum(p.status == s for p in parts) for s in (REPRODUCED, PARTLY, NOT)}
-    whole = len(parts)
-    status = REPRODUCED if count[REPRODUCED] == whole else NOT if count[NOT] == whole else PARTLY
-    reason = (
-        f"of {whole} comparisons {count[REPRODUCED]} hold, {count[PARTLY]} in part, "
-        f"{count[NOT]} not"
-    )
-    reason += f"; {note}" if note else ""
-    return Verdict(status, reason, tuple(parts), tuple(dict.fromkeys(runs)))
+    hold, none = (all(p.status == s for p in parts) for s in (REPRODUCED, NOT))
+    status = REPRODUCED if hold else NOT if none else PARTLY
+    half = sum(p.status == PARTLY for p in parts)
+    reason = held(parts) + (f", {half} in part" if half else "") + (f"; {note}" if note else "")
+    said = _with_failures(found or _range(parts), parts)
+    return Verdict(status, reason, tuple(parts), tuple(dict.fromkeys(runs)), said)
+
+
+def _with_failures(found: str, parts: Sequence[Part]) -> str:
+    """A sentence, and how often a side failed; nothing else where two failed sides look alike."""
+    failed = [sum(not np.isfinite(m) for m in p.medians) for p in parts]
+    if 2 in failed:
+        return f"In {failed.count(2)} of {len(parts)} comparisons most runs of both sides failed."
+    lost = f" In {failed.count(1)} of {len(parts)} comparisons most runs of one side failed."
+    return found + lost * (1 in failed)
+
+
+def _range(parts: Sequence[Part]) -> str:
+    effects = [p.effect.value for p in parts]
+    what = "rates" if parts[0].is_rate else "effects (1 at the criterion, more as claimed)"
+    return f"The {what} are {min(effects):.2f} to {max(effects):.2f}."
 
 
 def threshold(what: str, values: Sequence[float], bound: float, *, below: bool = True) -> Part:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from shooting.study.claims.loading import Runs, judge, load
 from shooting.study.claims.rule import Verdict, compare, threshold
+from shooting.study.claims.words import listed, lower_share, shares
 from shooting.study.experiments.models import MODELS
 from shooting.study.experiments.spiral import SPIRAL, SpiralConfig
 
@@ -14,6 +15,11 @@ SIMILAR = 1.1  # a loss is similar if it is at most a tenth higher
 STILL = 0.704  # mean square of the spiral's entries: what a prediction that stays at 0 leaves
 STATIC = ("static_direct", "static_particles")
 RIVALS = (*STATIC, "dynamic_direct")
+NAMES = {
+    "short_loss": "median short-range loss",
+    "long_loss": "median long-range loss",
+    "complexity": "complexity",
+}
 
 
 def _config(protocol: str, model: str, inflation: int) -> SpiralConfig:
@@ -28,16 +34,25 @@ def _load(protocol: str, models: Sequence[str]) -> dict[tuple[str, int], Runs]:
 def _champion(protocol: str, metric: str, rivals: Sequence[str], slack: float = 1.0) -> Verdict:
     """Dynamic with particles lower than `slack` times each rival, at each inflation factor."""
     by = _load(protocol, ("dynamic_particles", *rivals))
-    parts = [
-        compare(
+    parts = {
+        (m, a): compare(
             f"{metric}, α = {a}: dynamic with particles below {slack:g} × {MODELS[m]}",
             by["dynamic_particles", a].metrics[metric],
             [slack * x for x in by[m, a].metrics[metric]],
+            logs=metric == "complexity",
         )
         for a in FACTORS
         for m in rivals
+    }
+    of = [
+        f"{shares([slack * lower_share(parts[m, a]) for a in FACTORS])} of that of {MODELS[m]}"
+        for m in rivals
     ]
-    return judge(parts, by)
+    similar = f" (up to {slack:g} counts as similar)" if slack > 1 else ""
+    found = (
+        f"The dynamic model's {NAMES[metric]} is {listed(of)} over α = {listed(FACTORS)}{similar}."
+    )
+    return judge(list(parts.values()), by, found=found)
 
 
 def _predicts(protocol: str) -> Verdict:

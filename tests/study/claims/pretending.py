@@ -13,7 +13,7 @@ def pretend(monkeypatch, metrics):
     """Records whose metrics are a function of the config."""
 
     def load(experiment, config):
-        return SimpleNamespace(id="test", config=config, metrics=metrics(config))
+        return SimpleNamespace(id="test", config=config, metrics=metrics(config), arrays={})
 
     monkeypatch.setattr(records, "load", load)
 
@@ -24,7 +24,9 @@ def spread(level, runs=10):
 
 def record_of(config, **metrics):
     failed_at = np.full(len(config.seeds), -1)
-    return SimpleNamespace(id="test", config=config, metrics=metrics, failed_at=failed_at)
+    return SimpleNamespace(
+        id="test", config=config, metrics=metrics, failed_at=failed_at, arrays={}
+    )
 
 
 def errors(fits):
@@ -36,7 +38,7 @@ def errors(fits):
             return None
         metrics = {"mse": np.where(fits(config, runs), 0.0, 1.0)}
         return SimpleNamespace(
-            id="test", config=config, metrics=metrics, failed_at=np.full(runs, -1)
+            id="test", config=config, metrics=metrics, failed_at=np.full(runs, -1), arrays={}
         )
 
     return load

@@ -15,7 +15,9 @@ def test_a_rival_with_as_many_parameters_is_no_gain(monkeypatch):
     def load(experiment, config):
         metrics = {"loss": spread(1.0, len(config.seeds))}
         failed_at = np.full(len(config.seeds), -1)
-        return SimpleNamespace(id="test", config=config, metrics=metrics, failed_at=failed_at)
+        return SimpleNamespace(
+            id="test", config=config, metrics=metrics, failed_at=failed_at, arrays={}
+        )
 
     monkeypatch.setattr(records, "load", load)
     assert ablations.fewer_parameters().status == "reproduced"

@@ -19,7 +19,7 @@ class Found:
 
     def __init__(self, config, **metrics):
         self.config, self.id = config, config.model
-        self.metrics = {k: np.array([v]) for k, v in metrics.items()}
+        self.metrics = {k: np.array([v]) for k, v in {"mse_std": 0.007, **metrics}.items()}
 
 
 def records_of(owner, **per_model):
@@ -76,6 +76,18 @@ def test_balls_are_judged_by_their_bars(monkeypatch, errors, expected):
         images.balls_beat_earlier(),
     )
     assert tuple(v.status for v in judged) == expected
+
+
+@pytest.mark.parametrize(
+    ("errors", "away", "decides"),
+    [((0.0143, 0.0144, 0.0149), "0.60", False), ((0.0103, 0.0104, 0.0109), "6.31", True)],
+)
+def test_the_threes_say_what_one_run_resolves(monkeypatch, errors, away, decides):
+    """s = 0.007 / sqrt(100); the criterion is 0.8 × 0.0184 = 0.01472."""
+    monkeypatch.setattr(records, "load", records_of(ROTATING_MNIST, mse=errors))
+    found = images.error_below_literature().found
+    assert f"at most {away} standard errors (of 0.0007 over test digits)" in found
+    assert found.endswith("one run per model does not decide.") != decides
 
 
 @pytest.mark.parametrize("failed", COMPARED)

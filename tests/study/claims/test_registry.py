@@ -1,11 +1,12 @@
 """The file of claims: whole, tested or excused, and judged without records too."""
 
+import re
 from dataclasses import replace
 
 import pytest
 
 from shooting.study import records
-from shooting.study.claims import circles, load_claims, registry, spiral
+from shooting.study.claims import circles, judge_all, load_claims, registry, spiral
 from shooting.study.experiments.circles import CirclesConfig, grid
 from shooting.study.experiments.spiral import SpiralConfig
 
@@ -28,6 +29,38 @@ def test_a_faulty_claims_file_is_refused(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
         load_claims(path)
+
+
+def test_every_claim_says_what_was_found_with_a_number():
+    judged = judge_all()
+    found = {c.id: v.found for c, v in judged if v.status != "not run"}
+    assert len(found) > 20
+    silent = [name for name, words in found.items() if not re.search(r"\d", words)]
+    assert not silent
+    for name, words in found.items():
+        assert words.endswith("."), name
+        assert not {"nan", "inf", "failed"} & set(re.split(r"\W+", words)), name
+    commands = [v.reason for _, v in judged if v.status == "not run"]
+    assert all("make runs EXPERIMENT=" in reason for reason in commands)
+
+
+def test_each_effect_lies_on_the_side_that_its_comparison_says():
+    """1 is no difference: above it where medians have the claimed sign, with the same interval."""
+    for claim, verdict in judge_all():
+        for part in verdict.parts:
+            if part.is_rate or claim.page.endswith(("14_rotating_mnist", "15_bouncing_balls")):
+                continue
+            effect = part.effect
+            assert (effect.value > 1) == (part.medians[0] < part.medians[1]), part.what
+            assert (effect.interval[0] > 1) == (part.interval[0] > 0), part.what
+            assert effect.interval[0] <= effect.value <= effect.interval[1], part.what
+
+
+def test_what_was_changed_after_the_runs_is_declared():
+    changed = {c.id: c.changed for c in load_claims() if c.changed}
+    assert {"K1b", "K3b", "K4b", "K7b", "K12a", "K17", "K18", "K25", "K27"} <= set(changed)
+    for name, words in changed.items():
+        assert words.startswith("Added") or "Before, " in words, name
 
 
 def test_a_claim_without_verdict_is_refused():

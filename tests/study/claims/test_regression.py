@@ -15,9 +15,11 @@ def ranked(order):
 
     def load(experiment, config):
         level = spread(1.0 + order.index(config.model), len(config.seeds))
-        metrics = {"loss": level, "complexity": level}
+        metrics = {"loss": level, "complexity": level, "mse": level}
         failed_at = np.full(len(level), -1)
-        return SimpleNamespace(id="test", config=config, metrics=metrics, failed_at=failed_at)
+        return SimpleNamespace(
+            id="test", config=config, metrics=metrics, failed_at=failed_at, arrays={}
+        )
 
     return load
 
@@ -54,10 +56,51 @@ def test_the_regression_compares_what_the_paper_compares(monkeypatch, order, sim
 
 def test_runs_that_fit_are_counted_beside_the_median(monkeypatch):
     monkeypatch.setattr(records, "load", errors(lambda c, n: np.arange(n) < 3))
-    reason = regression.quadratic_needs_fifteen().reason
-    assert reason.endswith(
-        "runs that fit: 3 of 10 at K = 2, 3 of 10 at K = 5, 6 of 50 at K = 15, 3 of 10 at K = 25"
+    assert regression.quadratic_needs_fifteen().found == (
+        "The runs that fit the quadratic-like function are 3 of 10 at K = 2, 3 of 10 at K = 5, "
+        "6 of 50 at K = 15 and 3 of 10 at K = 25, so 2 particles can suffice."
     )
+    monkeypatch.setattr(records, "load", errors(lambda c, n: np.full(n, c.particles >= 15)))
+    assert "suffice" not in regression.quadratic_needs_fifteen().found  # control
+
+
+BENT = {True: np.linspace(-1, 1, 101) ** 2, False: np.linspace(-1, 1, 101) ** 3}
+
+
+@pytest.mark.parametrize("convex", [True, False])
+def test_the_static_model_is_said_to_sit_in_a_basin_only_where_its_misses_are_convex(
+    monkeypatch, convex
+):
+    """Three of fifty runs fit at each α; the other 47 have learned a parabola, or a cubic."""
+
+    def load(experiment, config):
+        runs = len(config.seeds)
+        fits = np.arange(runs) < (3 if runs == 10 else 0)
+        record = record_of(config, mse=np.where(fits, 0.0, 0.03))
+        curves = [BENT[not convex if good else convex] for good in fits]
+        return SimpleNamespace(**vars(record) | {"arrays": {"fit": np.array(curves)}})
+
+    monkeypatch.setattr(records, "load", load)
+    found = regression.static_particles_fail().found
+    assert found.startswith("The static particle model fits in 3, 3, 3 and 3 of 50 runs at α = 16,")
+    assert f"{188 if convex else 0} of the 188 other runs have learned a convex function" in found
+    assert found.endswith("so the failure is a basin, not missing capacity.") == convex
+
+
+def test_stuck_runs_are_counted_where_the_lead_is_least(monkeypatch):
+    """At α = 16, 20 of 50 runs leave what the best convex function leaves, and the lead is 0.9."""
+
+    def load(experiment, config):
+        runs, own = len(config.seeds), config.model == "dynamic_particles"
+        stuck_here = own and config.inflation == 16
+        mse = np.where(np.arange(runs) < 0.4 * runs, 0.03, 0.001) if stuck_here else np.zeros(runs)
+        loss = (0.9 if config.inflation == 16 else 0.5) if own else 1.0
+        return record_of(config, loss=spread(loss, runs), mse=mse)
+
+    monkeypatch.setattr(records, "load", load)
+    found = regression.quadratic_best_loss().found
+    assert "0.90 at α = 16, where 20 of 50 runs are stuck" in found
+    assert found.endswith("and 3 of 3 comparisons hold.")
 
 
 @pytest.mark.parametrize(("sign", "status"), [(1, "reproduced"), (-1, "not reproduced")])

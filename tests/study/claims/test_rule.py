@@ -58,6 +58,50 @@ def test_failed_runs_count_against_a_bound(below):
     assert threshold("missed", 4.0 - good, 2.0, below=below).status == NOT
 
 
+def test_a_verdict_stands_behind_its_counts():
+    yes, no = compare("", LOW, LOW + 3.0), compare("", LOW, LOW - 3.0)
+    assert combine([yes, yes, no]).counted == "2 of 3 comparisons hold: partly"
+    assert combine([yes, no]).counted == "1 of 2 comparisons holds: partly"
+    assert combine([yes]).counted == "1 of 1 comparison holds: reproduced"
+    assert combine([yes], found="Found.").line == "Found. (1 of 1 comparison holds: reproduced)"
+    almost = compare("", LOW, LOW + 0.01)
+    assert combine([yes, almost], note="a note").reason == (
+        "1 of 2 comparisons holds, 1 in part; a note"
+    )
+
+
+def test_without_a_sentence_the_range_of_effects_is_said():
+    two = [compare("", LOW + 1, LOW + 2), compare("", LOW + 1, 2 * (LOW + 1))]
+    assert combine(two).found == (
+        "The effects (1 at the criterion, more as claimed) are 1.67 to 2.00."  # 2.5 / 1.5, 3 / 1.5
+    )
+
+
+def test_no_sentence_about_two_failed_sides():
+    failed = np.full(10, np.nan)
+    part = compare("", failed, failed)
+    assert combine([part], found="The loss is lower.").found == (
+        "In 1 of 1 comparisons most runs of both sides failed."
+    )
+    part = compare("", LOW, failed)
+    assert combine([part], found="The loss is lower.").found == (
+        "The loss is lower. In 1 of 1 comparisons most runs of one side failed."
+    )
+
+
+def test_the_effect_is_a_ratio_beside_the_verdict():
+    part = compare("", LOW + 1, HIGH)
+    assert part.effect.value == pytest.approx(3.5 / 1.5)
+    assert threshold("", HIGH, 7.0).effect.value == pytest.approx(2.0)
+    assert threshold("", HIGH, 7.0, below=False).effect.value == pytest.approx(0.5)
+    logs = compare("", LOW, LOW + 3.0, logs=True)
+    assert logs.effect.value == pytest.approx(8.0)
+    assert logs.status == compare("", LOW, LOW + 3.0).status  # the verdict does not depend on it
+    assert Part("one run each", (2.0, 3.0), (1.0, 1.0), REPRODUCED, (1, 1)).effect.interval is None
+    rate = Part("rate", (0.1, 0.04), (0.04, 0.2), REPRODUCED, (50, 0), is_rate=True)
+    assert (rate.effect.value, rate.effect.interval) == (0.1, (0.04, 0.2))
+
+
 def test_a_claim_is_as_good_as_its_parts():
     yes, almost, no = (compare("", LOW, LOW + d) for d in (3.0, 0.01, -3.0))
     assert combine([yes, yes]).status == REPRODUCED

@@ -1,0 +1,112 @@
+"""Verdicts as HTML: found first, then the counts with the verdict, then the comparisons, folded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+
+from shooting.study.claims.items import Item
+from shooting.study.claims.links import badge, link, table
+from shooting.study.claims.registry import Claim, load_claims
+from shooting.study.claims.rule import Part, Verdict, held
+from shooting.study.claims.words import number, percent, share
+
+Judged = tuple[Claim, Verdict]
+
+
+def verdicts_of(page: str) -> str:
+    """The verdicts on the claims of a page, as a table for its end.
+
+    Args:
+        page: Its name in notebooks/, such as ``12_circles``.
+
+    Raises:
+        ValueError: If no claim belongs to the page.
+    """
+    mine = [(c, c.verdict()) for c in load_claims() if c.page == f"notebooks/{page}"]
+    if not mine:
+        raise ValueError(f"expected a page with claims, got {page!r}; try '12_circles'")
+    return table(
+        ("claim", "the paper says", "found", "verdict"),
+        [(escape(c.id), escape(c.claim), found(v), badge(v.counted)) for c, v in mine],
+        name="verdicts",
+    )
+
+
+def overview(verdicts: Sequence[Judged]) -> str:
+    """All claims: what was found, the verdict behind its counts, and where it is treated."""
+    return table(
+        ("id", "the paper says", "found", "verdict", "page"),
+        [
+            (
+                escape(c.id),
+                f"{escape(c.claim)}<br><small>{escape(c.place)}</small>",
+                found(v),
+                badge(v.counted),
+                link(c.page.removeprefix("notebooks/")),
+            )
+            for c, v in verdicts
+        ],
+        name="claims",
+    )
+
+
+def found(verdict: Verdict) -> str:
+    """What was found and any note; or why the claim is not run."""
+    if not verdict.found:
+        return escape(verdict.reason)
+    note = verdict.reason.partition("; ")[2]
+    return escape(verdict.found) + (f"<br><small>{escape(note)}</small>" if note else "")
+
+
+def of_item(item: Item, judged: Mapping[str, Verdict]) -> str:
+    """What became of an item of the paper, behind the counts of all comparisons of its claims.
+
+    Args:
+        item: The item.
+        judged: Verdict of each claim by its id.
+    """
+    known = {name: v.status for name, v in judged.items()}
+    parts = [p for name in item.judged_by(known) for p in judged[name].parts]
+    return f"{held(parts)}: {item.verdict(known)}" if parts else item.verdict(known)
+
+
+def comparisons(verdicts: Iterable[Judged]) -> str:
+    """The comparisons behind each claim, folded, with its bar."""
+    return "\n".join(_folded(c, v) for c, v in verdicts if v.parts)
+
+
+def _folded(claim: Claim, verdict: Verdict) -> str:
+    head = ("comparison", "values", "runs", "effect", "verdict")
+    rows = [_comparison(p) for p in verdict.parts]
+    return (
+        f"<details><summary>{escape(claim.id)}: {escape(verdict.counted)}</summary>\n"
+        f"<p>Criterion: {escape(claim.tolerance)}</p>\n"
+        + table(head, rows, name=f"comparisons-{claim.id}")
+        + "</details>"
+    )
+
+
+def _comparison(part: Part) -> tuple[str, ...]:
+    runs = " / ".join(str(n) for n in part.runs if n)
+    status = part.status + (", undecided" if part.is_undecided else "")
+    values = " / ".join(map(number, part.medians))
+    return escape(part.what), values, runs, effect(part), escape(status)
+
+
+def effect(part: Part) -> str:
+    """A ratio or a rate with its interval: ``2.10 [1.95, 2.31]``; single runs have none."""
+    value, ends = part.effect.value, part.effect.interval
+    if part.is_rate and ends:
+        return f"{percent(value)} % [{percent(ends[0])}, {percent(ends[1])}]"
+    return (
+        f"{share(value)} [{share(ends[0])}, {share(ends[1])}]"
+        if ends
+        else f"{share(value)}, one run"
+    )
+
+
+def changes(claims: Iterable[Claim]) -> str:
+    """What was changed or added after the runs, as a list."""
+    lines = [f"<li><b>{escape(c.id)}</b>: {escape(c.changed)}</li>" for c in claims if c.changed]
+    return f'<ul class="changes">{"".join(lines)}</ul>'
