@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 import pytest
 from problems import refused
@@ -129,6 +129,8 @@ def test_differences_state_our_settings():
     assert len(found) >= 25
     assert "0.01, times 0.5, and 0.05, times 0.1" in found["spiral, learning rate"]
     assert not any("{" in text for text in found.values())
+    cells = [cell for d in load_differences() for cell in astuple(d)]
+    assert all(isinstance(cell, str) and cell for cell in cells), "a bare 0.05 is a number in YAML"
 
 
 def test_control_a_difference_that_makes_no_sense_is_refused(tmp_path):
