@@ -28,11 +28,11 @@ from shooting.study.paths import book_file
 
 FROM = {
     "ours": "that neither the text nor the released code names",
-    "differ": "on which text and code differ, by the topic in the table above",
+    "differ": "on which text and code differ: the topic in the table above",
     "code": "as in the released code, where the text is silent",
     "text": "as in the text",
 }
-HEAD = ("setting", "value", "experiments", "where from, or why")
+HEAD = ("setting", "where it is from, or why it is so", "experiments")
 CONFIGS = {
     "regression": RegressionConfig(),
     "spiral_paper": SpiralConfig.paper(),
@@ -81,11 +81,11 @@ class Setting:
     fields: tuple[str, ...] = ()
     what: str = ""
 
-    def values(self) -> str:
-        """Defaults of the fields under every protocol, as in ``500, 1500``."""
+    def values(self) -> list[str]:
+        """Defaults of each field in all experiments and protocols, as in ``500, 1500``."""
         configs = [c for name in self.of for c in protocols(name)]
         each = (dict.fromkeys(_show(getattr(c, f)) for c in configs) for f in self.fields)
-        return "; ".join(", ".join(values) for values in each)
+        return [", ".join(values) for values in each]
 
 
 def load_differences(path: Path | None = None) -> list[Difference]:
@@ -164,13 +164,13 @@ def setting_tables(settings: Iterable[Setting]) -> str:
         settings: The list.
 
     Returns:
-        Tables of setting, value, experiments, and where it is from or why.
+        Tables of setting with value, where it is from or why, and experiments.
     """
     listed = list(settings)
     parts = {whence: [_row(s) for s in listed if s.whence == whence] for whence in FROM}
     tables = {k: table(HEAD, rows, name=f"settings-{k}") for k, rows in parts.items()}
     return tables.pop("ours") + "".join(
-        f"<details><summary>{len(parts[k])} {FROM[k]}</summary>{found}</details>"
+        f"<details><summary>{len(parts[k])} entries {FROM[k]}</summary>{found}</details>"
         for k, found in tables.items()
     )
 
@@ -195,9 +195,11 @@ def _read(path: Path | None, part: str) -> list[dict[str, Any]]:
 
 
 def _row(setting: Setting) -> tuple[str, ...]:
-    names = " ".join(f"<code>{escape(f)}</code>" for f in setting.fields) or escape(setting.what)
+    named = zip(setting.fields, setting.values(), strict=True)
+    # a name may be broken after an underscore, as a phone's column is narrow
+    lines = [f"<code>{f.replace('_', '_<wbr>')}</code> {escape(v)}" for f, v in named]
     experiments = ", ".join(name.replace("_", " ") for name in setting.of)
-    return names, escape(setting.values()), experiments, escape(setting.note)
+    return "<br>".join(lines) or escape(setting.what), escape(setting.note), experiments
 
 
 def _show(value: Any) -> str:

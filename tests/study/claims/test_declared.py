@@ -81,11 +81,11 @@ def test_control_other_slips_are_named(settings, topics, planted, told):
 
 def test_every_entry_says_why_and_shows_what_it_is(settings):
     assert all(s.note and s.of for s in settings)
-    assert all(s.values() for s in settings if s.fields)
+    assert all(len(s.values()) == len(s.fields) and all(s.values()) for s in settings)
     found = {(s.of, s.fields): s.values() for s in settings}
-    assert found[("regression", "spiral"), ("epochs",)] == "500, 1500"
-    assert found[("rotating_mnist",), ("frozen_norm",)] == "no, yes"
-    assert found[("convex_trap", "spiral_cure"), ("seeds",)] == "0 to 49"
+    assert found[("regression", "spiral"), ("epochs",)] == ["500, 1500"]
+    assert found[("rotating_mnist",), ("frozen_norm",)] == ["no, yes"]
+    assert found[("convex_trap", "spiral_cure"), ("seeds",)] == ["0 to 49"]
 
 
 def test_values_are_those_of_both_protocols():
