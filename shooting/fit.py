@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from shooting.errors import NonFiniteError
+from shooting.errors import NonFiniteError, require_count
 from shooting.optim import Adam, Schedule, StateDict
 
 EARLY_STEPS = 50  # training is chaotic: only the first steps can be compared across machines
@@ -47,23 +47,33 @@ class Checkpoint(Protocol):
 class FitConfig:
     """Settings of a training.
 
+    A run of an UpDown model can get stuck near the best convex function; a lift that stays for the
+    first 50 epochs frees nearly all such runs (the book's chapter on the convex trap)::
+
+        FitConfig(epochs=500, freeze={"lift_weight": 50, "lift_bias": 50})
+
     Attributes:
         epochs: Number of epochs.
         learning_rate: Initial learning rate of Adam.
         schedule: Learning-rate schedule, stepped after each epoch.
         weight_decay: Of Adam.
-        frozen: Named parts of the model's parameters that stay for the first epochs.
-        frozen_epochs: How long.
+        freeze: For how many first epochs parts of the model's parameters stay, by the name of the
+            part, e.g. ``{"x": 50}``; the names are those of the model's `unpack`. Kept as sorted
+            pairs, so that a config is immutable and has a hash.
     """
 
     epochs: int
     learning_rate: float = 0.01
     schedule: Schedule | None = None
     weight_decay: float = 0.0
-    frozen: tuple[str, ...] = ()
-    frozen_epochs: int = 0
+    freeze: Mapping[str, int] | tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
+        lengths = {
+            part: require_count(epochs, f"the epochs in which {part!r} stays", least=0)
+            for part, epochs in dict(self.freeze).items()
+        }
+        object.__setattr__(self, "freeze", tuple(sorted(lengths.items())))
         if self.epochs < 1 or not self.learning_rate > 0:
             raise ValueError(
                 f"expected at least one epoch and a positive learning rate, got {self.epochs} and "
@@ -152,7 +162,8 @@ def fit(
         Histories and failures; the model is trained in place.
 
     Raises:
-        ValueError: If a parameter lacks the run axis, or the loss is not one number per run.
+        ValueError: If a parameter lacks the run axis, a part to freeze is unknown, or the loss is
+            not one number per run.
         NonFiniteError: If no run is left.
     """
     now = _begin(model, config)
@@ -209,23 +220,29 @@ def _train_step(model: Any, task: Task, batch: Any, now: _Progress) -> Tensor:
 
 
 def _freeze(model: Any, adam: Adam, config: FitConfig, epoch: int) -> None:
-    """Freeze or release the named parts of the flat parameter."""
-    if not config.frozen or epoch not in (0, config.frozen_epochs):
+    """Freeze or release the named parts of the flat parameter, where one begins or ends to stay."""
+    lengths = dict(config.freeze)
+    if not lengths or epoch not in (0, *lengths.values()):
         return
-    value = 0.0 if epoch < config.frozen_epochs else 1.0
-    known: dict[str, list[Tensor]] = {}
-    for name, active in adam.active.items():
-        owner = model.get_submodule(name.rpartition(".")[0])
-        if hasattr(owner, "split_flat"):
-            for part, entries in owner.split_flat(active).items():
-                known.setdefault(part, []).append(entries)
-    for part in config.frozen:
+    known = _parts(model, adam.active)
+    for part, length in lengths.items():
         if part not in known:
             raise ValueError(
-                f"expected frozen parts among {sorted(known)}, got {part!r}; correct the name"
+                f"expected parts to freeze among {sorted(known)}, got {part!r}; correct the name"
             )
         for entries in known[part]:
-            entries.fill_(value)
+            entries.fill_(0.0 if epoch < length else 1.0)
+
+
+def _parts(model: Any, flat: Mapping[str, Tensor]) -> dict[str, list[Tensor]]:
+    """Views of the named parts of flat tensors, one per block of the model that has the part."""
+    found: dict[str, list[Tensor]] = {}
+    for name, values in flat.items():
+        owner = model.get_submodule(name.rpartition(".")[0])
+        if hasattr(owner, "split_flat"):
+            for part, entries in owner.split_flat(values).items():
+                found.setdefault(part, []).append(entries)
+    return found
 
 
 def _reschedule(model: Any, task: Task, config: FitConfig, now: _Progress, done: int) -> None:

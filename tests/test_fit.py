@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from problems import draw, gap, refused
@@ -17,8 +19,8 @@ pytestmark = pytest.mark.usefixtures("float64")
 def test_ensemble_of_ten_is_ten_single_runs(kind):
     """200 steps in float64, with per-run plateaus and (for particles) positions frozen at first."""
     seeds = tuple(range(10))
-    frozen = ("x",) if "particles" in kind else ()
-    config = settings(100, frozen=frozen, frozen_epochs=20)
+    freeze = {"x": 20} if "particles" in kind else {}
+    config = settings(100, freeze=freeze)
     together, kept = build(kind, seeds=seeds), Memory(due=False)
     result = fit(together, Square(seeds), config, checkpoint=kept)
     rates = kept.states[-1]["adam.lr"]
@@ -85,21 +87,27 @@ def test_single_run_is_a_plain_torch_loop(kind, schedule):
     assert gap(result.history, torch.stack(history)) <= 1e-10
 
 
-def test_positions_stay_and_are_released():
-    task = Square((0, 1))
-    model = build(seeds=[0, 1])
-    start = model.unpack()["x"].detach().clone()
-    fit(model, task, settings(6, frozen=("x",), frozen_epochs=4))
-    seen = [model.split_flat(f)["x"] for f in task.seen]
-    assert all(torch.equal(x, start) for x in seen[:9])  # 4 epochs of 2 steps, and the next loss
-    assert not torch.equal(seen[9], start)
-    others = [model.split_flat(f)["p"] for f in task.seen]
-    assert not torch.equal(others[1], others[0])
+def test_parts_stay_for_their_own_lengths_and_are_released():
+    task, model = Square((0, 1)), build(seeds=[0, 1])
+    start = {k: v.detach().clone() for k, v in model.unpack().items()}
+    lengths = {"x": 4, "lift_weight": 2, "lift_bias": 2, "v": 0}
+    fit(model, task, settings(6, freeze=lengths))
+    seen = [model.split_flat(f) for f in task.seen]  # before each of the 6 epochs' 2 steps
+    for part in start:
+        still = [torch.equal(now[part], start[part]) for now in seen]
+        assert still == [k <= 2 * lengths.get(part, 0) for k in range(12)], part
+
+
+def test_control_one_length_for_all_parts_is_noticed():
+    models = [build(seeds=[0, 1]) for _ in range(2)]
+    for model, lift in zip(models, (2, 4), strict=True):
+        fit(model, Square((0, 1)), settings(6, freeze={"x": 4, "lift_bias": lift}))
+    assert not torch.equal(models[0].flat, models[1].flat)
 
 
 def test_freezing_for_no_epoch_is_no_freezing():
     a, b = build(seeds=[0, 1]), build(seeds=[0, 1])
-    fit(a, Square((0, 1)), settings(3, frozen=("x",), frozen_epochs=0))
+    fit(a, Square((0, 1)), settings(3, freeze={"x": 0}))
     fit(b, Square((0, 1)), settings(3))
     assert torch.equal(a.flat, b.flat)
 
@@ -107,7 +115,7 @@ def test_freezing_for_no_epoch_is_no_freezing():
 def test_freezing_to_the_end():
     model = build(seeds=[0, 1])
     start = model.unpack()["x"].detach().clone()
-    fit(model, Square((0, 1)), settings(3, frozen=("x",), frozen_epochs=3))
+    fit(model, Square((0, 1)), settings(3, freeze={"x": 3}))
     assert torch.equal(model.unpack()["x"], start)
 
 
@@ -147,9 +155,25 @@ def test_bad_config_is_refused(epochs, rate):
         FitConfig(epochs, rate)
 
 
-def test_unknown_frozen_part_is_refused():
+def test_unknown_part_to_freeze_is_refused():
     with refused("'positions'", "'x'"):
-        fit(build(seed=0), Square(None), settings(2, frozen=("positions",), frozen_epochs=1))
+        fit(build(seed=0), Square(None), settings(2, freeze={"x": 1, "positions": 1}))
+
+
+@pytest.mark.parametrize("epochs", [-1, 2.5, True, "3", None])
+def test_length_that_is_no_number_of_epochs_is_refused(epochs):
+    with refused("'lift_bias'", repr(epochs)):
+        FitConfig(5, freeze={"x": 1, "lift_bias": epochs})
+
+
+def test_config_keeps_what_is_frozen_as_it_was():
+    mine = {"x": 2, "lift_bias": 5}
+    config = FitConfig(5, freeze=mine)
+    mine["x"] = 9
+    assert config == FitConfig(5, freeze={"lift_bias": 5, "x": 2})
+    assert hash(config) == hash(replace(config, epochs=5))
+    assert config != FitConfig(5, freeze=mine)
+    assert FitConfig(5, freeze={}) == FitConfig(5)
 
 
 def test_epoch_without_batches_is_refused():

@@ -86,7 +86,7 @@ def test_blow_up_of_every_run_is_an_error():
 @pytest.mark.parametrize("schedule", [Plateau(patience=1, every=2), Cosine(8), None])
 def test_resuming_at_any_epoch_changes_no_bit(schedule):
     """With a frozen part, a schedule, and a run that fails on the way."""
-    seeds, config = (0, 1, 2), settings(8, schedule=schedule, frozen=("x",), frozen_epochs=3)
+    seeds, config = (0, 1, 2), settings(8, schedule=schedule, freeze={"x": 3})
 
     class Fails(Square):
         def loss(self, model, batch):  # a function of the batch alone, as a real failure is

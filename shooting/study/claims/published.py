@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from shooting.study import records
 from shooting.study.experiments import regression, spiral
@@ -22,7 +20,6 @@ from shooting.study.experiments.models import MODELS
 from shooting.study.experiments.regression import REGRESSION, RegressionConfig
 from shooting.study.experiments.rotating_mnist import ROTATING_MNIST, RotatingConfig
 from shooting.study.experiments.spiral import SpiralConfig
-from shooting.study.paths import book_file
 from shooting.study.theory.counting import (
     TABLE_1,
     TABLE_1_INFLATION,
@@ -57,23 +54,6 @@ class Published:
     released: str = ""
     released_place: str = ""
     note: str = ""
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One place where the paper's text and the released code disagree.
-
-    Attributes:
-        topic: What it is about.
-        paper: What the text says.
-        code: What the code does.
-        here: What this book does, its numbers read from the configs.
-    """
-
-    topic: str
-    paper: str
-    code: str
-    here: str
 
 
 # --- ours ----------------------------------------------------------------------------------
@@ -261,34 +241,3 @@ PUBLISHED = (
         note="single runs there, medians here",
     ),
 )
-
-
-# --- paper and released code ---------------------------------------------------------------
-
-CONFIGS = {
-    "regression": RegressionConfig(),
-    "spiral_paper": SpiralConfig.paper(),
-    "spiral_released": SpiralConfig.released(),
-    "circles_paper": CirclesConfig.paper(),
-    "circles_released": CirclesConfig.released(),
-    "rotating_paper": RotatingConfig(),
-    "rotating_released": RotatingConfig.released(),
-    "balls_paper": BallsConfig.paper(),
-    "balls_released": BallsConfig.released(),
-}
-
-
-def load_differences(path: Path | None = None) -> list[Difference]:
-    """Read the list; ``{spiral_paper.learning_rate}`` and the like become our settings.
-
-    Raises:
-        ValueError: If an entry has unknown or missing keys.
-    """
-    path = path or book_file("differences.yaml")
-    entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-    try:
-        return [Difference(**e | {"here": e["here"].format(**CONFIGS)}) for e in entries]
-    except (TypeError, KeyError) as error:
-        raise ValueError(
-            f"expected the keys of Difference in {path.name}, got {error!r}"
-        ) from error

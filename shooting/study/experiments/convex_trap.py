@@ -308,7 +308,8 @@ def least_bend(curves: Tensor) -> Tensor:
 def fit_settings(config: TrapConfig) -> FitConfig:
     """How Appendix E trains, with the config's frozen parts, and with or without plateau."""
     known = regression.fit_settings(config)
-    return replace(known, frozen=config.frozen, schedule=known.schedule if config.plateau else None)
+    freeze = dict.fromkeys(config.frozen, config.frozen_epochs)
+    return replace(known, freeze=freeze, schedule=known.schedule if config.plateau else None)
 
 
 def train(config: TrapConfig, checkpoint: Checkpoint | None = None) -> Outcome:

@@ -154,8 +154,7 @@ def fit_settings(config: RegressionConfig) -> FitConfig:
         epochs=config.epochs,
         learning_rate=config.learning_rate,
         schedule=Plateau(factor=0.5, patience=10, every=10),
-        frozen=("x",) if config.particles else (),
-        frozen_epochs=config.frozen_epochs,
+        freeze={"x": config.frozen_epochs} if config.particles else {},
     )
 
 

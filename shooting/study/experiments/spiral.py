@@ -198,14 +198,14 @@ def train(
     config: SpiralConfig,
     checkpoint: Checkpoint | None = None,
     *,
-    frozen: tuple[str, ...] | None = None,
+    frozen: Sequence[str] = ("x",),
 ) -> Outcome:
     """Train one ensemble and measure it.
 
     Args:
         config: Settings.
         checkpoint: Where to resume from and save to.
-        frozen: Parts that stay for the first epochs; the particles' positions by default.
+        frozen: Parts of particle models that stay for the first epochs.
 
     Returns:
         Metrics per run (short and long errors in both readings, penalty, published losses,
@@ -216,8 +216,7 @@ def train(
         epochs=config.epochs,
         learning_rate=config.learning_rate,
         schedule=Plateau(factor=config.plateau_factor, patience=10, every=config.plateau_every),
-        frozen=(("x",) if config.particles else ()) if frozen is None else frozen,
-        frozen_epochs=config.frozen_epochs,
+        freeze=dict.fromkeys(frozen if config.particles else (), config.frozen_epochs),
     )
     return train_and_measure(
         config,

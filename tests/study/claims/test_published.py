@@ -3,10 +3,9 @@
 from types import SimpleNamespace
 
 import numpy as np
-import pytest
 
 from shooting.study.claims import published
-from shooting.study.claims.published import PUBLISHED, Difference, load_differences
+from shooting.study.claims.published import PUBLISHED
 
 
 def test_every_published_number_has_a_place():
@@ -38,22 +37,3 @@ def test_ours_are_read_from_the_records(monkeypatch):
     monkeypatch.setattr(published.records, "load", load)
     assert published.circles_swept(5).startswith("10 to 50 %")
     assert published.circles_released(5) == "10 % of 50 runs"
-
-
-def test_differences_state_our_settings():
-    found = {d.topic: d.here for d in load_differences()}
-    assert len(found) >= 25
-    assert "0.01, times 0.5, and 0.05, times 0.1" in found["spiral, learning rate"]
-    assert not any("{" in text for text in found.values())
-
-
-def test_control_an_unknown_setting_is_refused(tmp_path):
-    path = tmp_path / "differences.yaml"
-    path.write_text('- {topic: t, paper: p, code: c, here: "{spiral_paper.no_such}"}')
-    with pytest.raises(AttributeError):
-        load_differences(path)
-    path.write_text("- {topic: t, paper: p, here: h}")
-    with pytest.raises(ValueError, match="expected the keys of Difference"):
-        load_differences(path)
-    path.write_text("- {topic: t, paper: p, code: c, here: plain}")
-    assert load_differences(path) == [Difference("t", "p", "c", "plain")]

@@ -11,7 +11,10 @@ from toy import TOY, ToyConfig
 
 from shooting.errors import MissingDataError, NonFiniteError
 from shooting.study import records
+from shooting.study.data import rotating_mnist
 from shooting.study.experiments import EXPERIMENTS
+from shooting.study.experiments.convex_trap import TrapConfig
+from shooting.study.experiments.rotating_mnist import RotatingConfig
 from shooting.study.records import verification
 from shooting.study.records.verification import check, committed, compare, sample, verify, widened
 
@@ -220,6 +223,25 @@ def test_missing_data_are_skipped_with_the_reason(record, monkeypatch):
     verdict = check(record)
     assert verdict.outcome == "skipped"
     assert verdict.details == ("no digits here; install them",)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize(
+    ("experiment", "config", "remedy"),
+    [
+        ("convex_trap", TrapConfig(source="authors-seeds"), "released code"),
+        ("rotating_mnist", RotatingConfig(source="mnist-test"), "make data fetches them"),
+    ],
+)
+def test_files_that_no_package_ships_are_skipped_with_the_remedy(
+    record, monkeypatch, tmp_path, experiment, config, remedy, whole
+):
+    monkeypatch.setenv("SHOOTING_DATA", str(tmp_path))
+    rotating_mnist.sequences.cache_clear()  # a test before this one may have found the files
+    verdict = check(changed(record, experiment=experiment, config=config), whole=whole)
+    assert verdict.outcome == "skipped"
+    assert remedy in verdict.details[0]
+    assert "$SHOOTING_DATA" in verdict.details[0]
 
 
 def test_without_time_left_records_are_skipped_not_passed(record):
