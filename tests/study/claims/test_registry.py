@@ -39,7 +39,7 @@ def test_a_claim_without_verdict_is_refused():
 def test_every_claim_runs_without_records(monkeypatch, module):
     monkeypatch.setattr(records, "load", lambda experiment, config: None)
     mine = [c for c in load_claims() if c.test.startswith(f"{module}:")]
-    assert len(mine) == {"spiral": 8, "circles": 4}[module]
+    assert len(mine) == {"spiral": 10, "circles": 4}[module]
     assert {c.verdict().status for c in mine} == {"not run"}
 
 
