@@ -8,10 +8,14 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import LineCollection
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from shooting.study.data.spiral import LENGTH, SAMPLES, trajectory
 from shooting.study.experiments.models import MODELS
+from shooting.study.experiments.orbit import Course, lay_along, true_orbit
 from shooting.study.figures.regression import Drawn, Rule, box, keep_inliers, legend
 from shooting.study.figures.style import MODEL_COLOURS, Colours
 
@@ -20,6 +24,8 @@ ROWS = (
     ("long range, pasted", "long_loss", "complexity_long"),
 )
 WINDOW = 2.4  # half-width of the drawn plane
+CLOCK = (2.5, 5.0, 7.5, 10.0)  # moments that are marked
+SHADES = Normalize(0, LENGTH)  # of time
 
 
 def by_inflation(
@@ -94,6 +100,58 @@ def _inside(paths: np.ndarray) -> np.ndarray:
 def _frame(plane: Axes, line: Axes) -> None:
     plane.set(xlim=(-WINDOW, WINDOW), ylim=(-WINDOW, WINDOW), aspect="equal", xlabel="x₁")
     line.set(ylim=(-WINDOW, WINDOW), xlabel="time t", xticks=(0, 5, 10))
+
+
+def along_orbit(results: Sequence[Drawn], runs: Sequence[int]) -> Figure:
+    """Pasted predictions against the true orbit, and their phase error over time.
+
+    Args:
+        results: Ensembles; one panel each.
+        runs: Which of its kept runs each panel shows; thin, the phase error of the others.
+
+    Returns:
+        The figure. Colour is time. At some moments a line joins the prediction (circle) to where
+        the truth is then (square).
+    """
+    fig, axes = plt.subplots(
+        2, len(results), figsize=(7.4, 4.6), sharey="row", height_ratios=(1.7, 1), squeeze=False
+    )
+    for r, run, plane, line in zip(results, runs, *axes, strict=True):
+        for k, path in enumerate(r.arrays.get("long", ())):  # none if all runs failed
+            course = lay_along(path, true_orbit())
+            _phase(line, course, bold=k == run)
+            if k == run:
+                _against_truth(plane, path)
+        plane.set_title(
+            f"{r.config.protocol}, α = {r.config.inflation}, seed {r.config.seeds[run]}"
+        )
+        plane.set(xlim=(-WINDOW, WINDOW), ylim=(-WINDOW, WINDOW), aspect="equal", xlabel="x₁")
+        line.axhline(0, color="black", lw=0.8)
+        line.set(xlabel="time t", xticks=(0, 5, 10))
+    fig.colorbar(ScalarMappable(SHADES, "viridis"), ax=axes[0], label="time t", shrink=0.8)
+    axes[0, 0].set_ylabel("x₂")
+    axes[1, 0].set_ylabel("periods ahead")
+    return fig
+
+
+def _against_truth(ax: Axes, path: np.ndarray) -> None:
+    """The path coloured by time over the true curve, joined to it at some moments."""
+    truth, time = trajectory().numpy(), np.linspace(0, LENGTH, SAMPLES)
+    ax.plot(*truth.T, color="0.7", lw=3.0)
+    pieces = list(np.stack([path[:-1], path[1:]], axis=1))
+    ax.add_collection(LineCollection(pieces, array=time[:-1], norm=SHADES, cmap="viridis", lw=1.4))
+    marked = np.searchsorted(time, CLOCK)
+    for k in marked:
+        ax.plot(*np.stack([truth[k], path[k]]).T, color="black", lw=0.8, zorder=4)
+    look: dict[str, Any] = {"norm": SHADES, "cmap": "viridis", "edgecolor": "black", "zorder": 5}
+    for (x, y), marker in ((truth[marked].T, "s"), (path[marked].T, "o")):
+        ax.scatter(x, y, c=time[marked], marker=marker, s=26, **look)
+
+
+def _phase(ax: Axes, course: Course, *, bold: bool) -> None:
+    time = np.linspace(0, LENGTH, len(course.turns))
+    colour = MODEL_COLOURS["dynamic_particles"]
+    ax.plot(time, course.turns, color=colour, lw=2.0 if bold else 0.9, alpha=1 if bold else 0.55)
 
 
 def data(starts: np.ndarray, *, colour: Any = MODEL_COLOURS["dynamic_particles"]) -> Figure:

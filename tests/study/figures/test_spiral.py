@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from shooting.study.data.spiral import trajectory
 from shooting.study.experiments.models import MODELS
 from shooting.study.experiments.spiral import SpiralConfig
 from shooting.study.experiments.spiral import grid as spiral_grid
@@ -56,3 +57,20 @@ def test_predictions_leave_gaps_outside_the_window():
 def test_snippet_starts_are_drawn():
     fig = spiral.data(np.zeros((7, 2)))
     assert len(fig.axes[0].collections[0].get_offsets()) == 7
+
+
+def test_predictions_lie_along_the_orbit_with_their_phase():
+    whole, failed = (spiral_record(SpiralConfig(inflation=a)) for a in (16, 32))
+    whole.arrays["long"] = np.stack([trajectory().numpy()] * 2)
+    failed.arrays = {}
+    fig = spiral.along_orbit([whole, failed], [1, 0])
+    titles = [ax.get_title(loc="left") for ax in fig.axes[:2]]
+    assert titles == ["paper, α = 16, seed 1", "paper, α = 32, seed 0"]
+    plane, empty, line, no_line = fig.axes[:4]
+    assert len(plane.lines) == 1 + len(spiral.CLOCK)  # the truth, and what joins it to the path
+    assert not empty.lines
+    *phases, zero = line.lines
+    assert len(phases) == 2
+    assert all(np.abs(p.get_ydata()).max() < 1e-9 for p in phases)  # the truth is in phase
+    assert len(no_line.lines) == 1
+    fig.canvas.draw()
