@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import math
 
+from shooting.study import records
 from shooting.study.claims.loading import Runs, judge, load
-from shooting.study.claims.rule import NOT, PARTLY, REPRODUCED, Part, Verdict
+from shooting.study.claims.rule import (
+    NOT,
+    PARTLY,
+    REPRODUCED,
+    Part,
+    Verdict,
+    compare,
+    median,
+)
 from shooting.study.data.trivial_predictors import PUBLISHED
 from shooting.study.experiments.bouncing_balls import BOUNCING_BALLS, BallsConfig
+from shooting.study.experiments.latent import parabola_share
 from shooting.study.experiments.models import MODELS
 from shooting.study.experiments.rotating_mnist import COMPARED, ROTATING_MNIST, RotatingConfig
 
@@ -83,7 +93,7 @@ def _mse(run: Runs) -> float:
 
 
 def latent_paths_more_structured() -> Verdict:
-    """K9: the dynamic model's latent paths are more structured, here: more circular."""
+    """K9a: the dynamic model's latent paths are more structured, here: more circular."""
     by = _threes()
     own = float(by[DYNAMIC].metrics["circularity"][0])
     parts = []
@@ -95,6 +105,33 @@ def latent_paths_more_structured() -> Verdict:
             what = f"circularity, {m} below dynamic"
             parts.append(Part(what, (other, own), (gain,) * 2, status, (1, 1)))
     return judge(parts, by)
+
+
+def latent_picture_tidier() -> Verdict:
+    """K9b: drawn by the paper's recipe, the dynamic model's paths are the tidier ones.
+
+    Tidy is an open U: a second component that is a parabola in time, whatever its size. Added
+    after the records. The interval is over the recorded digits; each model has one run.
+    """
+    by = _threes()
+    untidy = {m: _untidy(r) for m, r in by.items()}
+    parts = [
+        compare(f"share of the second component that is no parabola, dynamic below {m}", own, u)
+        for own in [untidy[DYNAMIC]]
+        for m, u in untidy.items()
+        if m != DYNAMIC
+    ]
+    medians = ", ".join(f"{m} {median(u):.1e}" for m, u in untidy.items())
+    note = f"over {len(untidy[DYNAMIC])} digits the median share that is no parabola is: {medians}"
+    return judge(parts, by, note)
+
+
+def _untidy(run: Runs) -> list[float]:
+    """Per digit, the part of a path's second component that no parabola explains."""
+    record = records.load(ROTATING_MNIST, run.config)
+    if record is None or "paths" not in record.arrays:  # a run that failed has none
+        return [math.nan]
+    return [float(1 - share) for share in parabola_share(record.arrays["paths"][0])]
 
 
 def balls_as_published() -> Verdict:
