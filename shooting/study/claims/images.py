@@ -121,8 +121,8 @@ def latent_picture_tidier() -> Verdict:
         for m, u in untidy.items()
         if m != DYNAMIC
     ]
-    medians = ", ".join(f"{m} {median(u):.1e}" for m, u in untidy.items())
-    note = f"over {len(untidy[DYNAMIC])} digits the median share that is no parabola is: {medians}"
+    shares = ", ".join(f"{100 * median(u):.2g} % ({MODELS[m]})" for m, u in untidy.items())
+    note = f"no parabola explains {shares} of the second component, median of its digits"
     return judge(parts, by, note)
 
 

@@ -22,7 +22,6 @@ MARKERS = "^sDv*Ph"  # of predictors that cost nothing: colours are for models
 ERRORS = (0.001, 0.002, 0.005, 0.01, 0.02)  # marks of an axis over little more than a decade
 WIDTH = 7.4  # inches
 SCALE = 0.88  # of a wall of images, beside its names
-FLATTEST = 0.3  # least height of a panel of latent paths, over its width
 
 
 def sequences(truth: np.ndarray, predicted: np.ndarray) -> Figure:
@@ -131,27 +130,6 @@ def error_by_dimension(
     return fig
 
 
-def latent_paths(results: Sequence[Drawn], count: int = 12) -> Figure:
-    """Latent paths in the plane of each path's two principal components, coloured by angle.
-
-    Args:
-        results: Runs, one panel each.
-        count: Paths a panel.
-
-    Returns:
-        The figure; titles give the mean circularity.
-    """
-    fig, axes = plt.subplots(1, len(results), figsize=(7.4, 2.9), squeeze=False)
-    for ax, r in zip(axes[0], results, strict=True):
-        _overlay(ax, components(r.arrays["paths"][0][:count])[..., :2])
-        _equal(ax)
-        ax.set_title(
-            f"{MODELS[r.config.model]}\ncircularity {r.metrics['circularity'][0]:.2f}", fontsize=9
-        )
-        ax.set(xlabel="first component", ylabel="second component")
-    return fig
-
-
 def latent_picture(
     results: Sequence[Drawn], contrast: np.ndarray | None = None, count: int = 30
 ) -> Figure:
@@ -179,11 +157,12 @@ def latent_picture(
             ax.set(xticks=[], yticks=[])
         above.set_title(name, fontsize=9)
         above.set_xlabel(f"vertical axis: {_percent(part)}\nof the variance", fontsize=8)
-        _equal(below)
+        below.set_aspect("equal", adjustable="datalim")
     for ax, words in zip(axes[:, 0], ("the paper's recipe", "equal axes"), strict=True):
         ax.set_ylabel(words)
-    scale = fig.colorbar(axes[0, 0].collections[0], ax=axes, location="bottom", aspect=60,
-                         pad=0.03, ticks=[0, 90, 180, 270, 360])  # fmt: skip
+    scale = fig.colorbar(axes[0, 0].collections[0], ax=axes, location="bottom", aspect=50,
+                         shrink=0.6, pad=0.03, ticks=[0, 90, 180, 270, 360])  # fmt: skip
+    scale.outline.set_visible(False)
     scale.set_label("angle [degrees]", fontsize=8)
     return fig
 
@@ -198,23 +177,9 @@ def _overlay(ax: Axes, flat: np.ndarray) -> None:
     ax.autoscale_view()
 
 
-def _equal(ax: Axes) -> None:
-    """Equal axes, in a panel that a straight path does not shrink to a line."""
-    ax.set_aspect("equal")
-    room = FLATTEST * np.ptp(ax.get_xlim()) / 2
-    low, high = ax.get_ylim()
-    ax.set_ylim(min(low, (low + high) / 2 - room), max(high, (low + high) / 2 + room))
-
-
 def _percent(part: float) -> str:
     """A share in per cent: plain where it can be read, else a power of ten."""
     if part >= 1e-3:
         return f"{100 * part:.2g} %"
     digits, power = f"{100 * part:.0e}".split("e")
     return f"${digits}\\cdot10^{{{int(power)}}}$ %"
-
-
-def plane(path: np.ndarray) -> np.ndarray:
-    """A path ``(16, d)`` in its two principal components, ``(16, 2)``; the start lies left."""
-    flat: np.ndarray = components(path[None])[0, :, :2]
-    return flat

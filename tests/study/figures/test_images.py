@@ -11,8 +11,8 @@ from shooting.study.figures import images
 from shooting.study.figures.style import MODEL_COLOURS
 
 
-def threes(config, *, mse=0.02, decoder=0.01, circularity=0.6):
-    metrics = {"mse": mse, "decoder_mse": decoder, "circularity": circularity}
+def threes(config, *, mse=0.02, decoder=0.01):
+    metrics = {"mse": mse, "decoder_mse": decoder}
     path = np.stack([np.cos(ANGLES), 0.5 * np.sin(ANGLES), 0 * ANGLES], 1)
     return SimpleNamespace(
         config=config,
@@ -42,15 +42,6 @@ def test_predictors_stand_at_the_left_out_angle():
     degrees = np.degrees(ANGLES[HELD_OUT])
     assert tuple(at["mean"]) == (degrees, 0.04)
     assert tuple(at["ridge"]) == (degrees, 0.001)
-
-
-def test_each_model_has_its_panel_of_paths():
-    models = {"static_direct": 0.6, "dynamic_particles": 0.9}
-    runs = [threes(RotatingConfig(model=m), circularity=c) for m, c in models.items()]
-    axes = images.latent_paths(runs, count=2).axes
-    assert [len(ax.collections) for ax in axes] == [2] * len(runs)
-    assert "0.60" in axes[0].get_title("left")
-    assert "0.90" in axes[1].get_title("left")
 
 
 def test_a_wall_has_truth_above_each_prediction_and_frames_the_angle():
@@ -95,12 +86,3 @@ def test_the_recipe_looks_alike_whatever_the_size_and_equal_axes_do_not():
 def test_shares_are_written_as_people_read_them():
     assert images._percent(0.47) == "47 %"
     assert images._percent(2.1e-7) == r"$2\cdot10^{-5}$ %"
-
-
-def test_a_plane_keeps_distances_and_starts_left():
-    t = np.linspace(0, 1, 16)[:, None]
-    path = np.hstack([1 - 2 * t, t**2, 0 * t]) @ np.linalg.qr(np.eye(3) + 0.3)[0]
-    flat = images.plane(path)
-    assert flat[0, 0] <= 0
-    between = np.linalg.norm(path[:, None] - path, axis=-1)  # the path lies in a plane: no loss
-    np.testing.assert_allclose(np.linalg.norm(flat[:, None] - flat, axis=-1), between, atol=1e-12)
