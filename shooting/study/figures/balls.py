@@ -49,6 +49,26 @@ def sequences(truth: np.ndarray, predicted: Sequence[np.ndarray], names: Sequenc
     return fig
 
 
+def recorded(
+    truth: np.ndarray, results: Sequence[Drawn], names: Sequence[str] | None = None, count: int = 2
+) -> Figure:
+    """Whole sequences of recorded runs below the truth: what the encoder sees, and the next ten.
+
+    Args:
+        truth: Frames of the test sequences, ``(n, 20, 28, 28)``, uint8, in their order.
+        results: Runs, a row each.
+        names: Of the runs; model and protocol by default.
+        count: Scenes.
+
+    Returns:
+        The figure.
+    """
+    labels = names or [
+        f"{MODELS.get(r.config.model, r.config.model)}, {r.config.protocol}" for r in results
+    ]
+    return sequences(truth, [r.arrays["predicted"][0][:count] for r in results], labels)
+
+
 def error_by_step(
     results: Sequence[Drawn],
     others: Mapping[str, Sequence[float]],

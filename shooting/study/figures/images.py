@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from shooting.study.data.rotating_mnist import ANGLES
+from shooting.study.experiments.latent import components, shares
 from shooting.study.experiments.models import MODELS
 from shooting.study.experiments.rotating_mnist import HELD_OUT
 from shooting.study.figures.regression import Drawn
@@ -18,29 +20,46 @@ from shooting.study.figures.style import MODEL_COLOURS, PALETTE, Colours
 DEGREES = np.degrees(ANGLES)
 MARKERS = "^sDv*Ph"  # of predictors that cost nothing: colours are for models
 ERRORS = (0.001, 0.002, 0.005, 0.01, 0.02)  # marks of an axis over little more than a decade
-FLATTEST = 0.3  # least height of a panel of latent paths, over its width
+WIDTH = 7.4  # inches
+SCALE = 0.88  # of a wall of images, beside its names
 
 
 def sequences(truth: np.ndarray, predicted: np.ndarray) -> Figure:
     """Truth above prediction, one pair of rows per digit; the left-out angle is framed.
 
     Args:
-        truth: Frames ``(n, 16, 28, 28)``.
+        truth: Frames ``(n, 16, 28, 28)``, bytes or in [0, 1].
         predicted: Likewise.
 
     Returns:
         The figure.
     """
-    count, steps, side, _ = predicted.shape
-    rows = np.stack([truth[:count], predicted], axis=1).reshape(2 * count, steps, side, side)
-    wall = rows.transpose(0, 2, 1, 3).reshape(2 * count * side, steps * side)
-    fig, ax = plt.subplots(figsize=(7.4, 7.4 * 2 * count / steps + 0.4))
+    return predictions(truth, {"prediction": predicted})
+
+
+def predictions(truth: np.ndarray, predicted: Mapping[str, np.ndarray]) -> Figure:
+    """Whole sequences: truth above each prediction, one block of rows per digit.
+
+    Args:
+        truth: Frames ``(n, 16, 28, 28)``, bytes or in [0, 1]; of further digits none is drawn.
+        predicted: Likewise, by the name at the left of the row.
+
+    Returns:
+        The figure; the left-out angle is framed.
+    """
+    names = ["truth", *predicted]
+    count = min(map(len, predicted.values()))
+    stacked = np.stack([truth[:count], *(p[:count] for p in predicted.values())], axis=1)
+    rows = stacked.reshape(-1, *stacked.shape[2:])
+    high, steps, side, _ = rows.shape
+    wall = rows.transpose(0, 2, 1, 3).reshape(high * side, steps * side)
+    fig, ax = plt.subplots(figsize=(WIDTH, SCALE * WIDTH * high / steps + 0.4))
     ax.imshow(wall, cmap="gray", vmin=0, vmax=255 if wall.dtype == np.uint8 else 1)
     ax.set_xticks((np.arange(steps) + 0.5) * side, [f"{d:.0f}°" for d in DEGREES], fontsize=8)
-    names = ["truth", "prediction"] * count
-    ax.set_yticks((np.arange(2 * count) + 0.5) * side, names, fontsize=8)
+    ax.set_yticks((np.arange(high) + 0.5) * side, names * count, fontsize=8)
     ax.axvspan(HELD_OUT * side, (HELD_OUT + 1) * side - 1, fill=False, ec=PALETTE[1], lw=2)
-    ax.hlines(np.arange(1, count) * 2 * side - 0.5, -0.5, steps * side - 0.5, color="w", lw=1.5)
+    between = np.arange(1, count) * len(names) * side - 0.5
+    ax.hlines(between, -0.5, steps * side - 0.5, color="w", lw=1.5)
     ax.grid(visible=False)
     ax.tick_params(length=0)
     return fig
@@ -111,38 +130,56 @@ def error_by_dimension(
     return fig
 
 
-def latent_paths(results: Sequence[Drawn], count: int = 12) -> Figure:
-    """Latent paths in the plane of each path's two principal components, coloured by angle.
+def latent_picture(
+    results: Sequence[Drawn], contrast: np.ndarray | None = None, count: int = 30
+) -> Figure:
+    """Latent paths by the paper's recipe, and below them the same paths on equal axes.
+
+    The recipe: each path in its own two principal components, all of a model in one panel, each
+    axis with a scale of its own and without numbers, coloured by the angle.
 
     Args:
-        results: Runs, one panel each.
+        results: Runs, one column each.
+        contrast: Paths ``(n, 16, d)`` of a last column: what turning paths would look like.
         count: Paths a panel.
 
     Returns:
-        The figure; titles give the mean circularity.
+        The figure; the upper panels say how much of the variance their vertical axis has.
     """
-    fig, axes = plt.subplots(1, len(results), figsize=(7.4, 2.9), squeeze=False)
-    for ax, r in zip(axes[0], results, strict=True):
-        for path in r.arrays["paths"][0][:count]:
-            flat = plane(path)
-            pieces = LineCollection(list(np.stack([flat[:-1], flat[1:]], 1)), lw=1, cmap="twilight")
-            pieces.set_array(DEGREES[:-1])
-            ax.add_collection(pieces)
-        ax.autoscale_view()
-        ax.set_aspect("equal")
-        room = FLATTEST * np.ptp(ax.get_xlim()) / 2  # a straight path must not shrink its panel
-        low, high = ax.get_ylim()
-        ax.set_ylim(min(low, (low + high) / 2 - room), max(high, (low + high) / 2 + room))
-        ax.set_title(
-            f"{MODELS[r.config.model]}\ncircularity {r.metrics['circularity'][0]:.2f}", fontsize=9
-        )
-        ax.set(xlabel="first component", ylabel="second component")
+    columns = {MODELS[r.config.model]: r.arrays["paths"][0][:count] for r in results}
+    columns |= {} if contrast is None else {"for contrast: a circle": contrast}
+    fig, axes = plt.subplots(2, len(columns), figsize=(WIDTH, 3.9), squeeze=False,
+                             gridspec_kw={"height_ratios": (3, 2)})  # fmt: skip
+    for (above, below), (name, paths) in zip(axes.T, columns.items(), strict=True):
+        flat, part = components(paths)[..., :2], float(np.median(shares(paths)[:, 1]))
+        for ax in (above, below):
+            _overlay(ax, flat)
+            ax.set(xticks=[], yticks=[])
+        above.set_title(name, fontsize=9)
+        above.set_xlabel(f"vertical axis: {_percent(part)}\nof the variance", fontsize=8)
+        below.set_aspect("equal", adjustable="datalim")
+    for ax, words in zip(axes[:, 0], ("the paper's recipe", "equal axes"), strict=True):
+        ax.set_ylabel(words)
+    scale = fig.colorbar(axes[0, 0].collections[0], ax=axes, location="bottom", aspect=50,
+                         shrink=0.6, pad=0.03, ticks=[0, 90, 180, 270, 360])  # fmt: skip
+    scale.outline.set_visible(False)
+    scale.set_label("angle [degrees]", fontsize=8)
     return fig
 
 
-def plane(path: np.ndarray) -> np.ndarray:
-    """A path ``(16, d)`` in its two principal components, ``(16, 2)``; the start lies left."""
-    centred = path - path.mean(0)
-    main = np.linalg.svd(centred, full_matrices=False)[2][:2]
-    flat = centred @ main.T
-    return flat * np.where(flat[0] > 0, -1, 1)  # signs of components are arbitrary
+def _overlay(ax: Axes, flat: np.ndarray) -> None:
+    """Paths ``(n, 16, 2)`` in one panel, coloured by the angle."""
+    for path in flat:
+        pieces = LineCollection(list(np.stack([path[:-1], path[1:]], 1)), lw=1, cmap="twilight")
+        pieces.set_array(DEGREES[:-1])
+        pieces.set_clim(0, 360)
+        ax.add_collection(pieces)
+    ax.autoscale_view()
+
+
+def _percent(part: float) -> str:
+    """A share in per cent: plain where it can be read, else a power of ten."""
+    if part >= 1e-3:
+        return f"{100 * part:.2g} %"
+    digits, power = f"{100 * part:.0e}".split("e")
+    return f"${digits}\\cdot10^{{{int(power)}}}$ %"

@@ -40,3 +40,19 @@ def test_wall_of_balls_has_truth_above_each_model():
     assert wall.shape == (6 * 28, PREDICTED.stop * 28)
     assert [int(wall[k * 28, 0]) for k in range(6)] == [9, 100, 200] * 2
     assert [t.get_text() for t in ax.get_yticklabels()] == ["truth", "one", "two"] * 2
+
+
+def test_recorded_runs_are_drawn_below_the_truth_of_their_scenes():
+    truth = np.stack([np.full((20, 28, 28), k, np.uint8) for k in (1, 2, 3)])
+    runs = [
+        SimpleNamespace(config=c, arrays={"predicted": (truth + shift)[None]})
+        for c, shift in ((BallsConfig.paper(), 50), (BallsConfig.released(), 100))
+    ]
+    (ax,) = balls.recorded(truth, runs).axes
+    wall = ax.images[0].get_array()
+    assert [int(wall[k * 28, 0]) for k in range(6)] == [1, 51, 101, 2, 52, 102]
+    labels = [t.get_text() for t in ax.get_yticklabels()]
+    model = MODELS["dynamic_particles"]
+    assert labels == ["truth", f"{model}, paper", f"{model}, released"] * 2
+    (named,) = balls.recorded(truth, runs, ["one", "two"], count=1).axes
+    assert [t.get_text() for t in named.get_yticklabels()] == ["truth", "one", "two"]

@@ -11,8 +11,8 @@ from shooting.study.figures import images
 from shooting.study.figures.style import MODEL_COLOURS
 
 
-def threes(config, *, mse=0.02, decoder=0.01, circularity=0.6):
-    metrics = {"mse": mse, "decoder_mse": decoder, "circularity": circularity}
+def threes(config, *, mse=0.02, decoder=0.01):
+    metrics = {"mse": mse, "decoder_mse": decoder}
     path = np.stack([np.cos(ANGLES), 0.5 * np.sin(ANGLES), 0 * ANGLES], 1)
     return SimpleNamespace(
         config=config,
@@ -44,19 +44,45 @@ def test_predictors_stand_at_the_left_out_angle():
     assert tuple(at["ridge"]) == (degrees, 0.001)
 
 
-def test_each_model_has_its_panel_of_paths():
-    models = {"static_direct": 0.6, "dynamic_particles": 0.9}
-    runs = [threes(RotatingConfig(model=m), circularity=c) for m, c in models.items()]
-    axes = images.latent_paths(runs, count=2).axes
-    assert [len(ax.collections) for ax in axes] == [2] * len(runs)
-    assert "0.60" in axes[0].get_title("left")
-    assert "0.90" in axes[1].get_title("left")
+def test_a_wall_has_truth_above_each_prediction_and_frames_the_angle():
+    truth = np.full((3, 16, 28, 28), 0.9)
+    rows = {"model": np.full((2, 16, 28, 28), 0.4), "map": np.full((5, 16, 28, 28), 0.1)}
+    (ax,) = images.predictions(truth, rows).axes
+    wall = ax.images[0].get_array()
+    assert wall.shape == (6 * 28, 16 * 28)  # two digits: as many as every row has
+    assert [float(wall[k * 28, 0]) for k in range(6)] == [0.9, 0.4, 0.1] * 2
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["truth", "model", "map"] * 2
+    assert ax.figure.get_figwidth() == 7.4
+    (frame,) = ax.patches
+    assert frame.get_x() // 28 == HELD_OUT
+    (single,) = images.sequences(truth[:1], rows["model"][:1]).axes
+    assert [t.get_text() for t in single.get_yticklabels()] == ["truth", "prediction"]
 
 
-def test_a_plane_keeps_distances_and_starts_left():
-    t = np.linspace(0, 1, 16)[:, None]
-    path = np.hstack([1 - 2 * t, t**2, 0 * t]) @ np.linalg.qr(np.eye(3) + 0.3)[0]
-    flat = images.plane(path)
-    assert flat[0, 0] <= 0
-    between = np.linalg.norm(path[:, None] - path, axis=-1)  # the path lies in a plane: no loss
-    np.testing.assert_allclose(np.linalg.norm(flat[:, None] - flat, axis=-1), between, atol=1e-12)
+def test_the_recipe_looks_alike_whatever_the_size_and_equal_axes_do_not():
+    """The finding itself: a bend a thousand times smaller gives the same upper panel."""
+    line = np.linspace(0, 1, 16)
+    sizes = {"static_particles": 1e-3, "dynamic_particles": 0.1}
+    runs = [threes(RotatingConfig(model=m)) for m in sizes]
+    for run, size in zip(runs, sizes.values(), strict=True):
+        run.arrays["paths"] = np.stack([line, size * line**2], -1)[None, None]
+    fig = images.latent_picture(runs, contrast=np.stack([np.cos(ANGLES), np.sin(ANGLES)], -1)[None])
+    above, below = np.array(fig.axes[:6]).reshape(2, 3)
+    assert [ax.get_title("left") for ax in above[:2]] == [MODELS[m] for m in sizes]
+    drawn = [
+        np.concatenate([p.vertices for p in ax.collections[0].get_paths()]) for ax in above[:2]
+    ]
+    shape = [(d - d.min(0)) / np.ptp(d, axis=0) for d in drawn]
+    # the larger bend tilts the principal axes; the U stays the same to a few per cent
+    np.testing.assert_allclose(*shape, atol=0.05)
+    assert np.ptp(drawn[0][:, 1]) < 0.02 * np.ptp(drawn[1][:, 1])  # control: they are not alike
+    assert all(ax.get_aspect() == "auto" for ax in above)
+    assert all(ax.get_aspect() == 1 for ax in below)
+    assert not any(len(ax.get_xticks()) + len(ax.get_yticks()) for ax in [*above, *below])
+    assert "%" in above[0].get_xlabel()
+    assert "circle" in above[2].get_title("left")
+
+
+def test_shares_are_written_as_people_read_them():
+    assert images._percent(0.47) == "47 %"
+    assert images._percent(2.1e-7) == r"$2\cdot10^{-5}$ %"
