@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from html import escape
 
@@ -85,7 +85,7 @@ def draw_flows(axes: np.ndarray, found: Sequence[Approximation]) -> None:
     share_limits(axes)
 
 
-def title_depths(row: Sequence[Axes], depths: Sequence[float]) -> None:
+def title_depths(row: Iterable[Axes], depths: Sequence[float]) -> None:
     """Write the depth over each panel of a row."""
     for ax, t in zip(row, depths, strict=True):
         ax.set_title(f"t = {t:.2g}")
