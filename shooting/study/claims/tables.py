@@ -34,21 +34,26 @@ def verdicts_of(page: str) -> str:
 
 
 def overview(verdicts: Sequence[Judged]) -> str:
-    """All claims: what was found, the verdict behind its counts, and where it is treated."""
+    """All claims, each linked to its page: what was found, and the verdict behind its counts."""
     return table(
-        ("id", "the paper says", "found", "verdict", "page"),
+        ("claim", "the paper says", "found", "verdict"),
         [
             (
-                escape(c.id),
+                _named(c),
                 f"{escape(c.claim)}<br><small>{escape(c.place)}</small>",
                 found(v),
                 badge(v.counted),
-                link(c.page.removeprefix("notebooks/")),
             )
             for c, v in verdicts
         ],
         name="claims",
     )
+
+
+def _named(claim: Claim) -> str:
+    late = "added later" if claim.added else "changed" if claim.changed else ""
+    name = link(claim.page.removeprefix("notebooks/"), claim.id)
+    return name + (f"<br><small>{late}</small>" if late else "")
 
 
 def found(verdict: Verdict) -> str:
@@ -72,7 +77,7 @@ def of_item(item: Item, judged: Mapping[str, Verdict]) -> str:
 
 
 def comparisons(verdicts: Iterable[Judged]) -> str:
-    """The comparisons behind each claim, folded, with its bar."""
+    """The comparisons behind each claim, folded, with its criterion."""
     return "\n".join(_folded(c, v) for c, v in verdicts if v.parts)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -29,6 +30,21 @@ def test_all_claims_with_what_was_found_before_the_verdict():
     assert html.index("It is 0.33 &amp; lower.") < html.index("1 of 2 comparisons holds: partly")
     assert "a note" in html
     assert MISSING.reason in html
+    assert '<a href="../notebooks/12_circles.html">K1</a></td>' in html
+
+
+@pytest.mark.parametrize(
+    ("declared", "mark"),
+    [
+        ({}, ""),
+        ({"changed": "Other."}, "changed"),
+        ({"changed": "Added.", "added": True}, "added later"),
+    ],
+)
+def test_a_claim_changed_or_added_after_the_runs_is_marked(declared, mark):
+    html = tables.overview([(replace(CLAIM, **declared), PARTLY)])
+    marks = re.findall("</a><br><small>([^<]*)", html)
+    assert marks == ([mark] if mark else [])
 
 
 def test_no_page_says_partly_without_its_counts():
