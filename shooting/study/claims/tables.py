@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 from shooting.study.claims.items import Item
 from shooting.study.claims.links import badge, link, table
 from shooting.study.claims.registry import Claim, load_claims
-from shooting.study.claims.rule import Part, Verdict, held
+from shooting.study.claims.rule import NOT, NOT_RUN, PARTLY, REPRODUCED, Part, Verdict, held
 from shooting.study.claims.words import number, percent, share
 
 Judged = tuple[Claim, Verdict]
@@ -31,6 +32,27 @@ def verdicts_of(page: str) -> str:
         [(escape(c.id), escape(c.claim), found(v), badge(v.counted)) for c, v in mine],
         name="verdicts",
     )
+
+
+def tally(verdicts: Iterable[Judged]) -> dict[str, int]:
+    """Counts for a sentence: claims, each verdict, and the comparisons of those that hold partly.
+
+    Args:
+        verdicts: Claims with their verdicts.
+
+    Returns:
+        Counts by ``claims``, ``reproduced``, ``partly``, ``not-reproduced``, ``not-run``,
+        ``held`` and ``compared``.
+    """
+    every = [v for _, v in verdicts]
+    parts = [p for v in every if v.status == PARTLY for p in v.parts]
+    by_status = Counter(v.status for v in every)
+    return {
+        "claims": len(every),
+        **{s.replace(" ", "-"): by_status[s] for s in (REPRODUCED, PARTLY, NOT, NOT_RUN)},
+        "held": sum(p.status == REPRODUCED for p in parts),
+        "compared": len(parts),
+    }
 
 
 def overview(verdicts: Sequence[Judged]) -> str:
@@ -84,8 +106,9 @@ def comparisons(verdicts: Iterable[Judged]) -> str:
 def _folded(claim: Claim, verdict: Verdict) -> str:
     head = ("comparison", "values", "runs", "effect", "verdict")
     rows = [_comparison(p) for p in verdict.parts]
+    name = f"{claim.id}, {claim.short}" if claim.short else claim.id
     return (
-        f"<details><summary>{escape(claim.id)}: {escape(verdict.counted)}</summary>\n"
+        f"<details><summary>{escape(name)}: {escape(verdict.counted)}</summary>\n"
         f"<p>Criterion: {escape(claim.tolerance)}</p>\n"
         + table(head, rows, name=f"comparisons-{claim.id}")
         + "</details>"
