@@ -75,7 +75,9 @@ EDGES = (
     Edge("anodev2", "shooting", "the law derived,/not chosen", (558, 215)),
     Edge("lddmm", "shooting", "kernel of finite rank,/learned landmarks", (400, 293)),
     Edge("momentum", "shooting", "a second slot/as in UpDown", (222, 305), loose=True),
-    Edge("hamiltonian", "shooting", "data are Hamiltonian,/not the weights", (578, 305), loose=True),
+    Edge(
+        "hamiltonian", "shooting", "data are Hamiltonian,/not the weights", (578, 305), loose=True
+    ),
 )
 
 

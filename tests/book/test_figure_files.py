@@ -44,14 +44,12 @@ def test_every_figure_on_a_page_says_how_to_redraw_it(site):
             assert len(drawn) == len(parsed.select(".figure-files")), page.name
 
 
-def test_a_moving_figure_offers_its_file_wherever_it_stands(site):
-    """Its notebook's page and the front page, which shows it too."""
-    for name in ("notebooks/00_opening", "book/index"):
-        (figure,) = checks.parse(site / f"{name}.html").select("figure.moving")
-        below = figure.find_next_sibling()
-        assert below["class"] == ["figure-files"], name
-        assert "make _build/runs/quick/00_opening.ipynb" in below.text
-        assert "PDF" not in below.text  # which cannot move
+def test_a_moving_figure_offers_its_file(site):
+    (figure,) = checks.parse(site / "notebooks" / "00_opening.html").select("figure.moving")
+    below = figure.find_next_sibling()
+    assert below["class"] == ["figure-files"]
+    assert "make _build/runs/quick/00_opening.ipynb" in below.text
+    assert "PDF" not in below.text  # which cannot move
 
 
 def test_control_only_the_notebook_that_writes_a_movie_is_named(root):
