@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
 import figure_files
 import html_checks as checks
@@ -87,3 +88,13 @@ def test_a_thumbnail_is_the_drawing_or_the_stored_picture(root):
     (trap,) = root.glob("notebooks/*_convex_trap.ipynb")
     assert figure_files.stored(trap, "trap-strips").startswith(b"\x89PNG")
     assert figure_files.stored(trap, "no-such-figure") is None
+
+
+def test_thumbnails_of_the_book_as_one_page_have_its_addresses(tmp_path, monkeypatch):
+    monkeypatch.setenv("SHOOTING_FIGDIR", str(tmp_path))
+    (tmp_path / "flow.svg").write_text("<svg/>")
+    for builder, start in (("html", "../_figures"), ("singlehtml", "_figures")):
+        app = SimpleNamespace(builder=SimpleNamespace(name=builder), env=SimpleNamespace())
+        context = {"body": '<figure class="thumb" data-name="flow"></figure>'}
+        figure_files._fill_thumbnails(app, "book/index", "", context, None)
+        assert f'src="{start}/flow.svg"' in context["body"]
