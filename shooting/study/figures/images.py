@@ -1,4 +1,4 @@
-"""Rotating threes: predicted sequences, errors over the angle, latent paths."""
+"""Rotating threes: predicted sequences, errors at the left-out angle, latent paths."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
 from shooting.study.data.rotating_mnist import ANGLES
 from shooting.study.experiments.latent import components, shares
 from shooting.study.experiments.models import MODELS
 from shooting.study.experiments.rotating_mnist import HELD_OUT
 from shooting.study.figures.regression import Drawn
-from shooting.study.figures.style import MODEL_COLOURS, PALETTE, Colours
+from shooting.study.figures.style import MODEL_COLOURS, PALETTE, WIDTH, Colours
 
 DEGREES = np.degrees(ANGLES)
 MARKERS = "^sDv*Ph"  # of predictors that cost nothing: colours are for models
 ERRORS = (0.001, 0.002, 0.005, 0.01, 0.02)  # marks of an axis over little more than a decade
-WIDTH = 7.4  # inches
 SCALE = 0.88  # of a wall of images, beside its names
 
 
@@ -65,29 +66,73 @@ def predictions(truth: np.ndarray, predicted: Mapping[str, np.ndarray]) -> Figur
     return fig
 
 
-def error_by_angle(
-    results: Sequence[Drawn], trivial: Mapping[str, float], *, colours: Colours = MODEL_COLOURS
+def error_left_out(
+    results: Sequence[Drawn],
+    trivial: Mapping[str, float],
+    *,
+    digits: int = 100,
+    colours: Colours = MODEL_COLOURS,
 ) -> Figure:
-    """Test error against the angle, one line per run, beside predictors that cost nothing.
+    """Test error at the left-out angle, a labelled dot for each predictor, the lowest on top.
 
     Args:
         results: Runs.
-        trivial: Error of each trivial predictor at the left-out angle.
+        trivial: Error of each trivial predictor.
+        digits: Test digits behind the standard error of a run.
         colours: Of the models.
 
     Returns:
-        The figure; the left-out angle is marked.
+        The figure; the bar through a run's dot is one standard error to each side.
     """
-    fig, ax = plt.subplots(figsize=(7.2, 3.4))
+    rows = [(value, 0.0, name, "0.35") for name, value in trivial.items()]
     for r in results:
-        label = f"{MODELS.get(r.config.model, r.config.model)}, {r.config.label}"
-        ax.plot(DEGREES, r.arrays["misses"][0], "o-", ms=4, label=label,
-                color=colours[r.config.model])  # fmt: skip
-    ax.axvline(DEGREES[HELD_OUT], color="0.6", lw=6, alpha=0.35, zorder=0)
-    for k, (name, value) in enumerate(trivial.items()):
-        ax.plot(DEGREES[HELD_OUT], value, MARKERS[k], ms=7, mfc="none", color="0.15", label=name)
-    ax.set(xlabel="angle [degrees]", ylabel="squared error per pixel", yscale="log")
-    ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        spread = float(r.metrics["mse_std"][0]) / digits**0.5
+        name, colour = MODELS[r.config.model], colours[r.config.model]
+        rows.append((float(r.metrics["mse"][0]), spread, name, colour))
+    fig, ax = plt.subplots(figsize=(WIDTH, 0.32 * len(rows) + 0.6))
+    for k, (value, spread, _, colour) in enumerate(sorted(rows)):
+        ax.errorbar(value, k, xerr=spread or None, fmt="o", color=colour)
+        ax.annotate(f"{value:.4f}", (value + spread, k), xytext=(7, 0), fontsize=9,
+                    textcoords="offset points", va="center", color=colour)  # fmt: skip
+    ax.set_yticks(range(len(rows)), [name for *_, name, _ in sorted(rows)])
+    ax.set(xscale="log", xlabel="squared error per pixel at 72°, test digits")
+    ax.set(ylim=(len(rows) - 0.5, -0.5), xlim=(0.0008, 0.07))
+    marks = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
+    ax.set_xticks(marks, [f"{mark:g}" for mark in marks])
+    ax.minorticks_off()
+    ax.tick_params(axis="y", length=0)
+    return fig
+
+
+def one_path(result: Drawn, digit: int = 0) -> Figure:
+    """One latent path on equal axes with the digits that are drawn from it; a circle beside it.
+
+    Args:
+        result: A run.
+        digit: Which of the test digits whose drawings are kept.
+
+    Returns:
+        The figure. Left: the path in its own two principal components. Right: the same digits on a
+        circle, what a path that turns would look like.
+    """
+    path = components(result.arrays["paths"][0][digit : digit + 1])[0, :, :2]
+    frames = result.arrays["predicted"][0][digit]
+    fig, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.0), width_ratios=(3.4, 1))
+    circle = np.stack([np.cos(ANGLES), np.sin(ANGLES)], 1)
+    for ax, points, away in ((left, path, (0, 20)), (right, circle, (0, 0))):
+        ax.plot(*points.T, color="0.6", lw=1.0)
+        ax.scatter(*points.T, c=DEGREES, cmap="twilight", s=22, zorder=3, edgecolor="0.3", lw=0.4)
+        for k in range(0, len(points), 1 if ax is left else 2):
+            picture = OffsetImage(frames[k], zoom=0.72, cmap="gray", norm=Normalize(0, 255))
+            ax.add_artist(AnnotationBbox(picture, points[k], away, frameon=False,
+                                         boxcoords="offset points"))  # fmt: skip
+        ax.set_aspect("equal", adjustable="datalim")
+    left.set(xlabel="first component", ylabel="second")
+    left.margins(x=0.04)
+    right.set(xticks=[], yticks=[])
+    right.margins(0.3)
+    right.set_title("if the path turned", fontsize=9)
+    left.set_title(f"{MODELS[result.config.model]}: a straight path", fontsize=9)
     return fig
 
 
@@ -109,7 +154,7 @@ def error_by_dimension(
     Returns:
         The figure; a line joins means over seeds, with a second one for the decoder's own error.
     """
-    fig, ax = plt.subplots(figsize=(7.2, 3.4))
+    fig, ax = plt.subplots(figsize=(WIDTH, 3.4))
     dims = sorted({r.config.latent for r in results})
     for key, name, style in (("mse", "prediction", "o-"), ("decoder_mse", "its decoder", "s:")):
         of = {d: [r.metrics[key][0] for r in results if r.config.latent == d] for d in dims}
@@ -126,7 +171,7 @@ def error_by_dimension(
     ax.set_xticks(list(linear), [str(d) for d in linear])
     ax.set_yticks(ERRORS, [f"{e:g}" for e in ERRORS])
     ax.minorticks_off()
-    ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return fig
 
 
