@@ -87,14 +87,16 @@ def error_left_out(
     rows = [(value, 0.0, name, "0.35") for name, value in trivial.items()]
     for r in results:
         spread = float(r.metrics["mse_std"][0]) / digits**0.5
-        name, colour = MODELS[r.config.model], colours[r.config.model]
+        model = r.config.model
+        name, colour = MODELS.get(model, model), colours[model]
         rows.append((float(r.metrics["mse"][0]), spread, name, colour))
+    rows.sort(key=lambda row: row[0])
     fig, ax = plt.subplots(figsize=(WIDTH, 0.32 * len(rows) + 0.6))
-    for k, (value, spread, _, colour) in enumerate(sorted(rows)):
+    for k, (value, spread, _, colour) in enumerate(rows):
         ax.errorbar(value, k, xerr=spread or None, fmt="o", color=colour)
         ax.annotate(f"{value:.4f}", (value + spread, k), xytext=(7, 0), fontsize=9,
-                    textcoords="offset points", va="center", color=colour)  # fmt: skip
-    ax.set_yticks(range(len(rows)), [name for *_, name, _ in sorted(rows)])
+                    textcoords="offset points", va="center", color="0.25")  # fmt: skip
+    ax.set_yticks(range(len(rows)), [name for *_, name, _ in rows])
     ax.set(xscale="log", xlabel="squared error per pixel at 72°, test digits")
     ax.set(ylim=(len(rows) - 0.5, -0.5), xlim=(0.0008, 0.07))
     marks = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
@@ -117,22 +119,25 @@ def one_path(result: Drawn, digit: int = 0) -> Figure:
     """
     path = components(result.arrays["paths"][0][digit : digit + 1])[0, :, :2]
     frames = result.arrays["predicted"][0][digit]
-    fig, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.0), width_ratios=(3.4, 1))
+    fig, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 1.9), width_ratios=(3.4, 1))
     circle = np.stack([np.cos(ANGLES), np.sin(ANGLES)], 1)
-    for ax, points, away in ((left, path, (0, 20)), (right, circle, (0, 0))):
+    for ax, points, away, every in ((left, path, (0, 20), 1), (right, circle, (0, 0), 3)):
         ax.plot(*points.T, color="0.6", lw=1.0)
         ax.scatter(*points.T, c=DEGREES, cmap="twilight", s=22, zorder=3, edgecolor="0.3", lw=0.4)
-        for k in range(0, len(points), 1 if ax is left else 2):
+        for k in range(0, len(points) - (every > 1), every):  # a circle ends where it starts
             picture = OffsetImage(frames[k], zoom=0.72, cmap="gray", norm=Normalize(0, 255))
             ax.add_artist(AnnotationBbox(picture, points[k], away, frameon=False,
                                          boxcoords="offset points"))  # fmt: skip
-        ax.set_aspect("equal", adjustable="datalim")
-    left.set(xlabel="first component", ylabel="second")
-    left.margins(x=0.04)
-    right.set(xticks=[], yticks=[])
-    right.margins(0.3)
+        ax.set_aspect("equal")
+    length = np.abs(path[:, 0]).max()
+    left.set(xlabel="first component", ylabel="second", yticks=[0])
+    left.set(xlim=(-1.07 * length, 1.07 * length), ylim=(-0.08 * length, 0.25 * length))
+    right.set(xticks=[], yticks=[], xlim=(-1.4, 1.4), ylim=(-1.4, 1.4))
+    for spine in right.spines.values():
+        spine.set_visible(False)
+    model = MODELS.get(result.config.model, result.config.model)
+    left.set_title(f"{model}: a straight path", fontsize=9)
     right.set_title("if the path turned", fontsize=9)
-    left.set_title(f"{MODELS[result.config.model]}: a straight path", fontsize=9)
     return fig
 
 
