@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from shooting.study.experiments.bouncing_balls import PREDICTED, SEEN
 from shooting.study.experiments.models import MODELS
 from shooting.study.figures.regression import Drawn
-from shooting.study.figures.style import MODEL_COLOURS, PALETTE, WIDTH, Colours
+from shooting.study.figures.style import MODEL_COLOURS, PALETTE, WIDTH, Colours, PlainLog
 
 STEPS = np.arange(1, 11)
 GREYS = ("0.65", "0.45", "0.25")
@@ -100,5 +100,6 @@ def error_by_step(
         ax.plot(STEPS, error, style, ms=4, label=name, color=colours[model])
         drawn[model] += 1
     ax.set(xlabel="steps ahead", ylabel="squared error per pixel", yscale="log", xticks=STEPS)
+    ax.yaxis.set_major_formatter(PlainLog())
     ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return fig
