@@ -55,7 +55,8 @@ def predictions(truth: np.ndarray, predicted: Mapping[str, np.ndarray]) -> Figur
     high, steps, side, _ = rows.shape
     wall = rows.transpose(0, 2, 1, 3).reshape(high * side, steps * side)
     fig, ax = plt.subplots(figsize=(WIDTH, SCALE * WIDTH * high / steps + 0.4))
-    ax.imshow(wall, cmap="gray", vmin=0, vmax=255 if wall.dtype == np.uint8 else 1)
+    top = 255 if wall.dtype == np.uint8 else 1
+    ax.imshow(wall, cmap="gray", vmin=0, vmax=top, interpolation="none")  # keeps an SVG small
     ax.set_xticks((np.arange(steps) + 0.5) * side, [f"{d:.0f}°" for d in DEGREES], fontsize=8)
     ax.set_yticks((np.arange(high) + 0.5) * side, names * count, fontsize=8)
     ax.axvspan(HELD_OUT * side, (HELD_OUT + 1) * side - 1, fill=False, ec=PALETTE[1], lw=2)
@@ -223,6 +224,7 @@ def _overlay(ax: Axes, flat: np.ndarray) -> None:
         pieces = LineCollection(list(np.stack([path[:-1], path[1:]], 1)), lw=1, cmap="twilight")
         pieces.set_array(DEGREES[:-1])
         pieces.set_clim(0, 360)
+        pieces.set_rasterized(True)
         ax.add_collection(pieces)
     ax.autoscale_view()
 
