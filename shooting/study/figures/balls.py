@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from shooting.study.experiments.bouncing_balls import PREDICTED, SEEN
 from shooting.study.experiments.models import MODELS
 from shooting.study.figures.regression import Drawn
-from shooting.study.figures.style import MODEL_COLOURS, PALETTE, Colours
+from shooting.study.figures.style import MODEL_COLOURS, PALETTE, WIDTH, Colours, PlainLog
 
 STEPS = np.arange(1, 11)
 GREYS = ("0.65", "0.45", "0.25")
@@ -35,7 +35,7 @@ def sequences(truth: np.ndarray, predicted: Sequence[np.ndarray], names: Sequenc
     rows = np.stack([truth[:count], *predicted], axis=1)[:, :, :last].reshape(-1, last, side, side)
     high = len(predicted) + 1
     wall = rows.transpose(0, 2, 1, 3).reshape(-1, last * side)
-    fig, ax = plt.subplots(figsize=(7.4, 7.4 * len(rows) / last + 0.4))
+    fig, ax = plt.subplots(figsize=(WIDTH, WIDTH * len(rows) / last + 0.4))
     ax.imshow(wall, cmap="gray", vmin=0, vmax=255)
     ax.set_xticks((np.arange(last) + 0.5) * side, [str(k) for k in range(last)], fontsize=8)
     ax.set_yticks((np.arange(len(rows)) + 0.5) * side, ["truth", *names] * count, fontsize=8)
@@ -87,7 +87,7 @@ def error_by_step(
     Returns:
         The figure.
     """
-    fig, ax = plt.subplots(figsize=(7.2, 3.6))
+    fig, ax = plt.subplots(figsize=(WIDTH, 3.6))
     for k, (name, errors) in enumerate(others.items()):
         dashes = (0, (1 + k // 3 * 3, 1.5))
         ax.plot(STEPS, errors, ls=dashes, color=GREYS[k % 3], label=name)
@@ -100,5 +100,6 @@ def error_by_step(
         ax.plot(STEPS, error, style, ms=4, label=name, color=colours[model])
         drawn[model] += 1
     ax.set(xlabel="steps ahead", ylabel="squared error per pixel", yscale="log", xticks=STEPS)
-    ax.legend(fontsize=7.5, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    ax.yaxis.set_major_formatter(PlainLog())
+    ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return fig

@@ -1,4 +1,4 @@
-"""Rotating threes: predicted sequences, errors over the angle, latent paths."""
+"""Rotating threes: predicted sequences, errors at the left-out angle, latent paths."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
 from shooting.study.data.rotating_mnist import ANGLES
 from shooting.study.experiments.latent import components, shares
 from shooting.study.experiments.models import MODELS
 from shooting.study.experiments.rotating_mnist import HELD_OUT
 from shooting.study.figures.regression import Drawn
-from shooting.study.figures.style import MODEL_COLOURS, PALETTE, Colours
+from shooting.study.figures.style import MODEL_COLOURS, PALETTE, WIDTH, Colours
 
 DEGREES = np.degrees(ANGLES)
 MARKERS = "^sDv*Ph"  # of predictors that cost nothing: colours are for models
 ERRORS = (0.001, 0.002, 0.005, 0.01, 0.02)  # marks of an axis over little more than a decade
-WIDTH = 7.4  # inches
 SCALE = 0.88  # of a wall of images, beside its names
 
 
@@ -54,7 +55,8 @@ def predictions(truth: np.ndarray, predicted: Mapping[str, np.ndarray]) -> Figur
     high, steps, side, _ = rows.shape
     wall = rows.transpose(0, 2, 1, 3).reshape(high * side, steps * side)
     fig, ax = plt.subplots(figsize=(WIDTH, SCALE * WIDTH * high / steps + 0.4))
-    ax.imshow(wall, cmap="gray", vmin=0, vmax=255 if wall.dtype == np.uint8 else 1)
+    top = 255 if wall.dtype == np.uint8 else 1
+    ax.imshow(wall, cmap="gray", vmin=0, vmax=top, interpolation="none")  # keeps an SVG small
     ax.set_xticks((np.arange(steps) + 0.5) * side, [f"{d:.0f}°" for d in DEGREES], fontsize=8)
     ax.set_yticks((np.arange(high) + 0.5) * side, names * count, fontsize=8)
     ax.axvspan(HELD_OUT * side, (HELD_OUT + 1) * side - 1, fill=False, ec=PALETTE[1], lw=2)
@@ -65,29 +67,78 @@ def predictions(truth: np.ndarray, predicted: Mapping[str, np.ndarray]) -> Figur
     return fig
 
 
-def error_by_angle(
-    results: Sequence[Drawn], trivial: Mapping[str, float], *, colours: Colours = MODEL_COLOURS
+def error_left_out(
+    results: Sequence[Drawn],
+    trivial: Mapping[str, float],
+    *,
+    digits: int = 100,
+    colours: Colours = MODEL_COLOURS,
 ) -> Figure:
-    """Test error against the angle, one line per run, beside predictors that cost nothing.
+    """Test error at the left-out angle, a labelled dot for each predictor, the lowest on top.
 
     Args:
         results: Runs.
-        trivial: Error of each trivial predictor at the left-out angle.
+        trivial: Error of each trivial predictor.
+        digits: Test digits behind the standard error of a run.
         colours: Of the models.
 
     Returns:
-        The figure; the left-out angle is marked.
+        The figure; the bar through a run's dot is one standard error to each side.
     """
-    fig, ax = plt.subplots(figsize=(7.2, 3.4))
+    rows = [(value, 0.0, name, "0.35") for name, value in trivial.items()]
     for r in results:
-        label = f"{MODELS.get(r.config.model, r.config.model)}, {r.config.label}"
-        ax.plot(DEGREES, r.arrays["misses"][0], "o-", ms=4, label=label,
-                color=colours[r.config.model])  # fmt: skip
-    ax.axvline(DEGREES[HELD_OUT], color="0.6", lw=6, alpha=0.35, zorder=0)
-    for k, (name, value) in enumerate(trivial.items()):
-        ax.plot(DEGREES[HELD_OUT], value, MARKERS[k], ms=7, mfc="none", color="0.15", label=name)
-    ax.set(xlabel="angle [degrees]", ylabel="squared error per pixel", yscale="log")
-    ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        spread = float(r.metrics["mse_std"][0]) / digits**0.5
+        model = r.config.model
+        name, colour = MODELS.get(model, model), colours[model]
+        rows.append((float(r.metrics["mse"][0]), spread, name, colour))
+    rows.sort(key=lambda row: row[0])
+    fig, ax = plt.subplots(figsize=(WIDTH, 0.32 * len(rows) + 0.6))
+    for k, (value, spread, _, colour) in enumerate(rows):
+        ax.errorbar(value, k, xerr=spread or None, fmt="o", color=colour)
+        ax.annotate(f"{value:.4f}", (value + spread, k), xytext=(7, 0), fontsize=9,
+                    textcoords="offset points", va="center", color="0.25")  # fmt: skip
+    ax.set_yticks(range(len(rows)), [name for *_, name, _ in rows])
+    ax.set(xscale="log", xlabel="squared error per pixel at 72°, test digits")
+    ax.set(ylim=(len(rows) - 0.5, -0.5), xlim=(0.0008, 0.07))
+    marks = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
+    ax.set_xticks(marks, [f"{mark:g}" for mark in marks])
+    ax.minorticks_off()
+    ax.tick_params(axis="y", length=0)
+    return fig
+
+
+def one_path(result: Drawn, digit: int = 0) -> Figure:
+    """One latent path on equal axes with the digits that are drawn from it; a circle beside it.
+
+    Args:
+        result: A run.
+        digit: Which of the test digits whose drawings are kept.
+
+    Returns:
+        The figure. Left: the path in its own two principal components. Right: the same digits on a
+        circle, what a path that turns would look like.
+    """
+    path = components(result.arrays["paths"][0][digit : digit + 1])[0, :, :2]
+    frames = result.arrays["predicted"][0][digit]
+    fig, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 1.9), width_ratios=(3.4, 1))
+    circle = np.stack([np.cos(ANGLES), np.sin(ANGLES)], 1)
+    for ax, points, away, every in ((left, path, (0, 20), 1), (right, circle, (0, 0), 3)):
+        ax.plot(*points.T, color="0.6", lw=1.0)
+        ax.scatter(*points.T, c=DEGREES, cmap="twilight", s=22, zorder=3, edgecolor="0.3", lw=0.4)
+        for k in range(0, len(points) - (every > 1), every):  # a circle ends where it starts
+            picture = OffsetImage(frames[k], zoom=0.72, cmap="gray", norm=Normalize(0, 255))
+            ax.add_artist(AnnotationBbox(picture, points[k], away, frameon=False,
+                                         boxcoords="offset points"))  # fmt: skip
+        ax.set_aspect("equal")
+    length = np.abs(path[:, 0]).max()
+    left.set(xlabel="first component", ylabel="second", yticks=[0])
+    left.set(xlim=(-1.07 * length, 1.07 * length), ylim=(-0.08 * length, 0.25 * length))
+    right.set(xticks=[], yticks=[], xlim=(-1.4, 1.4), ylim=(-1.4, 1.4))
+    for spine in right.spines.values():
+        spine.set_visible(False)
+    model = MODELS.get(result.config.model, result.config.model)
+    left.set_title(f"{model}: a straight path", fontsize=9)
+    right.set_title("if the path turned", fontsize=9)
     return fig
 
 
@@ -109,7 +160,7 @@ def error_by_dimension(
     Returns:
         The figure; a line joins means over seeds, with a second one for the decoder's own error.
     """
-    fig, ax = plt.subplots(figsize=(7.2, 3.4))
+    fig, ax = plt.subplots(figsize=(WIDTH, 3.4))
     dims = sorted({r.config.latent for r in results})
     for key, name, style in (("mse", "prediction", "o-"), ("decoder_mse", "its decoder", "s:")):
         of = {d: [r.metrics[key][0] for r in results if r.config.latent == d] for d in dims}
@@ -126,7 +177,7 @@ def error_by_dimension(
     ax.set_xticks(list(linear), [str(d) for d in linear])
     ax.set_yticks(ERRORS, [f"{e:g}" for e in ERRORS])
     ax.minorticks_off()
-    ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return fig
 
 
@@ -173,6 +224,7 @@ def _overlay(ax: Axes, flat: np.ndarray) -> None:
         pieces = LineCollection(list(np.stack([path[:-1], path[1:]], 1)), lw=1, cmap="twilight")
         pieces.set_array(DEGREES[:-1])
         pieces.set_clim(0, 360)
+        pieces.set_rasterized(True)
         ax.add_collection(pieces)
     ax.autoscale_view()
 

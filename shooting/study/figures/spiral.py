@@ -17,7 +17,7 @@ from shooting.study.data.spiral import LENGTH, SAMPLES, trajectory
 from shooting.study.experiments.models import MODELS
 from shooting.study.experiments.orbit import Course, lay_along, true_orbit
 from shooting.study.figures.regression import Drawn, Rule, box, keep_inliers, legend
-from shooting.study.figures.style import MODEL_COLOURS, Colours
+from shooting.study.figures.style import MODEL_COLOURS, Colours, PlainLog
 
 ROWS = (
     ("short range", "short_loss", "complexity"),
@@ -54,6 +54,9 @@ def by_inflation(
             for ax, key in zip(row, (loss, cost), strict=True):
                 box(ax, r, key, factors, colours=colours, rule=rule)
         row[0].set_yscale("log")
+        if title == ROWS[0][0]:  # hardly more than a decade
+            row[0].yaxis.set_major_formatter(PlainLog())
+            row[0].yaxis.set_minor_formatter(PlainLog(minor_thresholds=(2, 0.5)))
         row[0].set_title(title)
         row[0].set_ylabel("100·error + 0.01·penalty")
         row[1].set_ylabel("∫ log₂ complexity")
@@ -123,7 +126,7 @@ def along_orbit(results: Sequence[Drawn], runs: Sequence[int]) -> Figure:
             if k == run:
                 _against_truth(plane, path)
         plane.set_title(
-            f"{r.config.protocol}, α = {r.config.inflation}, seed {r.config.seeds[run]}"
+            f"{r.config.protocol}, α = {r.config.inflation}, seed {r.config.seeds[run]}", fontsize=9
         )
         plane.set(xlim=(-WINDOW, WINDOW), ylim=(-WINDOW, WINDOW), aspect="equal", xlabel="x₁")
         line.axhline(0, color="black", lw=0.8)

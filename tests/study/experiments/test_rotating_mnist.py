@@ -308,5 +308,5 @@ def test_figures_are_drawn_from_an_outcome():
     wall = images.sequences(truth, outcome.arrays["predicted"][0]).axes[0].images[0].get_array()
     np.testing.assert_array_equal(wall[:28, 28:56], truth[0, 1])
     np.testing.assert_array_equal(wall[28:56, :28], outcome.arrays["predicted"][0, 0, 0])
-    assert isinstance(images.error_by_angle([outcome], {"mean": 0.04}), Figure)
+    assert isinstance(images.error_left_out([outcome], {"mean": 0.04}), Figure)
     assert isinstance(images.latent_picture([outcome, outcome]), Figure)

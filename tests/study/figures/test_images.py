@@ -3,6 +3,8 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
+from matplotlib.offsetbox import AnnotationBbox
 
 from shooting.study.data.rotating_mnist import ANGLES
 from shooting.study.experiments.models import MODELS
@@ -36,12 +38,37 @@ def test_error_by_dimension_joins_means_over_seeds_and_shows_each():
     assert list(lines["best linear map"].get_ydata()) == [0.012, 0.008]
 
 
-def test_predictors_stand_at_the_left_out_angle():
-    (ax,) = images.error_by_angle([threes(RotatingConfig())], {"mean": 0.04, "ridge": 0.001}).axes
-    at = {line.get_label(): line.get_xydata()[0] for line in ax.lines}
-    degrees = np.degrees(ANGLES[HELD_OUT])
-    assert tuple(at["mean"]) == (degrees, 0.04)
-    assert tuple(at["ridge"]) == (degrees, 0.001)
+def test_each_predictor_has_a_dot_with_its_error_the_lowest_on_top():
+    run = threes(RotatingConfig(), mse=0.02)
+    run.metrics["mse_std"] = np.array([0.01])
+    (ax,) = images.error_left_out([run], {"mean": 0.04, "ridge": 0.001}, digits=25).axes
+    names = ["ridge", MODELS["dynamic_particles"], "mean"]
+    assert [t.get_text() for t in ax.get_yticklabels()] == names
+    dots = [line.get_xydata()[0].tolist() for line in ax.lines if line.get_marker() == "o"]
+    assert dots == [[0.001, 0], [0.02, 1], [0.04, 2]]
+    assert [t.get_text() for t in ax.texts] == ["0.0010", "0.0200", "0.0400"]
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]  # downwards
+    bars = [c.get_segments()[0][:, 0] for c in ax.collections]
+    assert len(bars) == 1  # the others have no spread
+    np.testing.assert_allclose(bars[0], [0.018, 0.022])  # 0.01 / 5; default: rounding
+
+
+def test_one_path_has_all_its_drawings_on_equal_axes():
+    run = threes(RotatingConfig())
+    run.arrays["paths"] = np.linspace(0, 1, 16)[None, None, :, None] * [3.0, 4.0]
+    frames = np.arange(2 * 16, dtype=np.uint8).reshape(1, 2, 16, 1, 1)
+    run.arrays["predicted"] = np.broadcast_to(frames, (1, 2, 16, 28, 28))
+    run.arrays["paths"] = np.repeat(run.arrays["paths"], 2, axis=1)
+    left, right = images.one_path(run, digit=1).axes
+    assert left.get_aspect() == right.get_aspect() == 1
+    path = left.lines[0].get_xydata()
+    assert np.ptp(path[:, 0]) == pytest.approx(5)  # default: rounding
+    assert np.abs(path[:, 1]).max() < 1e-12  # rounding: a straight line in the plane
+    pictures = [
+        [int(a.offsetbox.get_data()[0, 0]) for a in ax.artists if isinstance(a, AnnotationBbox)]
+        for ax in (left, right)
+    ]
+    assert pictures == [list(range(16, 32)), [16, 19, 22, 25, 28]]
 
 
 def test_a_wall_has_truth_above_each_prediction_and_frames_the_angle():

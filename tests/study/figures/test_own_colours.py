@@ -20,7 +20,7 @@ def record(model, **settings):
     about = {"inflation": 16, "particles": 0, "function": "cubic", "label": "own", "latent": 20}
     return SimpleNamespace(
         config=SimpleNamespace(model=model, **{**about, **settings}),
-        metrics={**dict.fromkeys(names, ERRORS), "decoder_mse": ERRORS},
+        metrics=dict.fromkeys((*names, "decoder_mse", "mse_std"), ERRORS),
         arrays={
             "fit": np.zeros((6, 101)),
             "long": np.ones((3, 200, 2)),
@@ -31,7 +31,6 @@ def record(model, **settings):
 
 
 RECORDS = [record(model) for model in COLOURS]
-SHORTER = [SimpleNamespace(**{**vars(r), "arrays": {"misses": np.ones((1, 16))}}) for r in RECORDS]
 DRAWN = {
     "boxes": lambda c: regression.by_inflation(RECORDS, "cubic", colours=c),
     "fits": lambda c: regression.fits(RECORDS, columns="model", colours=c),
@@ -40,19 +39,20 @@ DRAWN = {
     "predictions": lambda c: spiral.predictions(RECORDS, colours=c),
     "frontier": lambda c: comparison.frontier(RECORDS, "cubic", colours=c),
     "learned": lambda c: comparison.learned(RECORDS, colours=c),
-    "angles": lambda c: images.error_by_angle(SHORTER, {}, colours=c),
+    "left out": lambda c: images.error_left_out(RECORDS, {}, colours=c),
     "balls": lambda c: balls.error_by_step(RECORDS, {}, colours=c),
 }
 
 
 def seen(figure) -> tuple[set[str], str]:
-    """Colours of lines and boxes, and all words outside the axes' ticks."""
+    """Colours of lines and boxes; words of legends, titles and names of rows."""
     axes = figure.axes
     colours = {to_hex(line.get_color()) for ax in axes for line in ax.lines}
     colours |= {to_hex(patch.get_facecolor()) for ax in axes for patch in ax.patches}
     legends = [*figure.legends, *(ax.get_legend() for ax in axes if ax.get_legend())]
     words = [t.get_text() for legend in legends for t in legend.get_texts()]
     words += [t.get_text() for ax in axes for t in ax.texts]
+    words += [t.get_text() for ax in axes for t in ax.get_yticklabels()]
     return colours, " ".join([*words, *(ax.get_title("left") for ax in axes)])
 
 
