@@ -13,6 +13,8 @@ _MARKS = r"[,.;:!?)\]’-]"
 _WITH_MARKS = re.compile(rf"[(\[]+{_FORMULA}{_MARKS}*|{_FORMULA}{_MARKS}+")
 _EMPHASISED = re.compile(rf"{_FORMULA}(?:</em>(?={_MARKS})|(?=<em>{_MARKS}))")
 _WORD_JOINER = "&#8288;"
+# The line that folds code says what is inside; a label for all of them would hide that.
+_FOLDED = re.compile(r'(<summary) aria-label="Toggle hidden content"')
 _POWER = re.compile(r'(?<=<span class="pasted-text">)(-?[\d.]+)e([+-]\d+)(?=</span>)')
 
 
@@ -32,6 +34,7 @@ def mend(body: str) -> str:
     body = _WITH_MARKS.sub(r'<span class="unbroken">\g<0></span>', body)
     body = _EMPHASISED.sub(rf"\g<0>{_WORD_JOINER}", body)
     body = _POWER.sub(_in_powers_of_ten, body)
+    body = _FOLDED.sub(r"\1", body)
     return _CITATIONS.sub(r"\1\2", body)
 
 

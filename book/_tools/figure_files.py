@@ -25,7 +25,7 @@ FOLDER = "_figures"  # in the site
 THUMB = re.compile(r'<figure class="thumb" data-name="([\w-]+)"></figure>')
 KINDS = ("svg", "pdf", "png")
 GREY = re.compile(r"(?<=[:\" ])#([0-9a-f]{2})\1\1(?=[;\"])")  # as Matplotlib writes colours
-DARK_GROUND, DARK_TEXT = (0x14, 0x18, 0x1E), (0xCE, 0xD6, 0xDD)  # of the theme's dark mode
+DARK_GROUND, DARK_TEXT = (0x12, 0x12, 0x12), (0xCE, 0xD6, 0xDD)  # of the theme's dark mode
 DRAWS = ("save", "save_movie", "show")  # calls that name a figure's files
 MOVING = re.compile(r'<figure class="moving" data-name="([\w-]+)">.*?</figure>', re.DOTALL)
 

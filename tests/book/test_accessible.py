@@ -18,6 +18,7 @@ import pytest
         ('<table class="docutils">', '<table class="docutils">'),
         ('<div role="list" class="citation-list">', '<div class="citation-list">'),
         ('<div role="list" class="other">', '<div role="list" class="other">'),
+        ('<summary aria-label="Toggle hidden content">', "<summary>"),
     ],
 )
 def test_wide_tables_are_reached_by_keyboard_and_roles_are_true(written, mended):

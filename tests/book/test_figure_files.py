@@ -72,7 +72,7 @@ def test_a_drawing_is_shown_in_two_versions():
 def test_dark_drawings_turn_greys_and_keep_colours():
     svg = '<svg width="9pt"><path style="fill: #ffffff; stroke: #0173b2"/><path stroke="#000000"/>'
     dark = figure_files.darkened(svg)
-    assert 'style="fill: #14181e; stroke: #0173b2"' in dark
+    assert 'style="fill: #121212; stroke: #0173b2"' in dark
     assert 'stroke="#ced6dd"' in dark
     assert dark.startswith('<svg fill="#ced6dd" width')
     assert figure_files.darkened("<svg id='#ffffff1'>").count("#ffffff1") == 1  # control: no colour

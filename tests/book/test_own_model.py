@@ -51,6 +51,12 @@ def test_the_module_has_ten_lines(root):
     assert len(source.splitlines()) <= 10
 
 
+def test_the_first_experiment_has_seven_lines(root):
+    """As the page's first sentence says; blank lines do not count."""
+    (source,) = tagged(root, "first-experiment")
+    assert len([line for line in source.splitlines() if line.strip()]) == 7
+
+
 @pytest.mark.parametrize("seeds", [None, SEEDS])
 def test_gradients_reach_every_parameter(page, data, seeds):
     model = page.Classifier(updown(), seeds)

@@ -13,6 +13,7 @@ from shooting.study.claims.words import listed, lower_share, number, percent, sh
 from shooting.study.experiments.circles import CIRCLES, FACTORS, WEIGHTS, CirclesConfig, wilson
 
 PLAIN, LOUDEST = 1.0, max(WEIGHTS)  # the loss as it is, and raised as far as we raise it
+DOWN = tuple(w for w in WEIGHTS if w < PLAIN)  # where the penalty outweighs the loss
 AT = f"α = {listed(FACTORS)}"
 PUBLISHED = {5: 0.04, 10: 0.08, 20: 0.267}  # success rates, ascending with alpha
 
@@ -31,22 +32,22 @@ def _fits(runs: Runs) -> np.ndarray:
 
 def success_grows_with_inflation() -> Verdict:
     """K7a: the larger alpha, the more of the down-weighted problems a run solves."""
-    by = _load(WEIGHTS)
+    by = _load(DOWN)
     unsolved = {a: [float(n) for n in _unsolved(by, a)] for a in FACTORS}
     parts = [
-        compare(f"weights not fitted, α = {b} below α = {a}", unsolved[b], unsolved[a])
+        compare(f"weights below 1 not fitted, α = {b} below α = {a}", unsolved[b], unsolved[a])
         for a, b in pairwise(FACTORS)
     ]
     found = (
         f"The median run fails at {listed(number(median(unsolved[a])) for a in FACTORS)} of the "
-        f"{len(WEIGHTS)} weights at {AT}."
+        f"{len(DOWN)} weights below {PLAIN:g} at {AT}."
     )
     return judge(parts, by, found=found)
 
 
 def _unsolved(by: Mapping[tuple[int, float], Runs], inflation: int) -> np.ndarray:
-    """Per run, the number of weights at which it does not fit."""
-    count: np.ndarray = np.sum([1 - _fits(by[inflation, w]) for w in WEIGHTS], axis=0)
+    """Per run, the number of weights below 1 at which it does not fit."""
+    count: np.ndarray = np.sum([1 - _fits(by[inflation, w]) for w in DOWN], axis=0)
     return count
 
 

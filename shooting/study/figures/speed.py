@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from shooting.study.experiments.regression import RegressionConfig
-from shooting.study.figures.style import PALETTE
+from shooting.study.figures.style import PALETTE, WIDTH
 
 Record = Mapping[str, Any]
 BASE = "torchdiffeq, explicit equations"
@@ -28,6 +28,7 @@ ORDER = (
 )
 AXES = {"runs": "runs in the ensemble", "alpha": "inflation factor α", "particles": "particles K"}
 ROUTES = {"adjoint": PALETTE[1], "native": PALETTE[0]}
+NAMES = {"adjoint": "discrete adjoint", "native": "native"}
 
 
 def in_complete_set(config: RegressionConfig) -> bool:
@@ -50,14 +51,14 @@ def factors(record: Record, alpha: int, runs: int) -> dict[str, float]:
 
 
 def bars(record: Record) -> list[tuple[str, float, float, float | None]]:
-    """What was measured against the bars that were set before.
+    """What was measured against the criteria that were set before.
 
     Args:
         record: The benchmark's record.
 
     Returns:
-        What, its bar, the factor in an ensemble of twenty, and the factor of a single run where
-        that is another; both over a single run of torchdiffeq, or of JAX where it says so.
+        What, its criterion, the factor in an ensemble of twenty, and the factor of a single run
+        where that is another; both over a single run of torchdiffeq, or of JAX where it says so.
     """
     many, alone = ({a: factors(record, a, n) for a in (16, 128)} for n in (20, 1))
     pair = {e["alpha"]: e["times"] for e in record["threads"]}[128]
@@ -88,7 +89,7 @@ def ladder(record: Record) -> Figure:
     Returns:
         The figure, one panel per inflation factor.
     """
-    fig, axes = plt.subplots(1, 2, figsize=(7.6, 4.2), sharey=True)
+    fig, axes = plt.subplots(1, 2, figsize=(WIDTH, 4.2), sharey=True)
     for ax, alpha in zip(axes, (16, 128), strict=True):
         for runs, marker, colour in ((1, "o", PALETTE[7]), (20, "D", PALETTE[0])):
             found = per_run(record, alpha, runs)
@@ -100,6 +101,7 @@ def ladder(record: Record) -> Figure:
             )  # fmt: skip
             if runs == 20:
                 _label_factors(ax, names, mid, factors(record, alpha, 20))
+        ax.margins(x=0.1)  # room for the label of the fastest
         ax.set(
             xscale="log",
             ylim=(-0.6, len(ORDER) - 0.4),
@@ -115,27 +117,32 @@ def ladder(record: Record) -> Figure:
 def _label_factors(ax: Axes, names: Sequence[str], at: np.ndarray, by: Mapping[str, float]) -> None:
     for name, x in zip(names, at, strict=True):
         ax.annotate(
-            f"{by[name]:.3g}×", (x, ORDER.index(name)), xytext=(0, 6),
+            f"{by[name]:.2g}×", (x, ORDER.index(name)), xytext=(0, 6),
             textcoords="offset points", ha="center", va="bottom", fontsize=8,
         )  # fmt: skip
 
 
 def cost(record: Record) -> Figure:
     """Time of a step against the size of the ensemble, alpha, K and the number of steps."""
-    fig, axes = plt.subplots(1, len(record["cost"]), figsize=(8.2, 2.9), sharey=True)
-    for ax, entry in zip(axes, record["cost"], strict=True):
+    fig, axes = plt.subplots(2, 2, figsize=(WIDTH, 5.2), sharey=True)
+    for ax, entry in zip(axes.flat, record["cost"], strict=True):
         for route, colour in ROUTES.items():
             found = {int(n.split()[1]): t for n, t in entry["times"].items() if route in n}
             sizes = np.array(sorted(found))
             runs = sizes if entry["name"] == "runs" else entry["others"]["runs"]
             ms = np.array([found[s]["cpu"] for s in sizes]) / runs
-            ax.loglog(sizes, ms, "o-", color=colour, ms=4, label=route)
+            ax.loglog(sizes, ms, "o-", color=colour, ms=4, label=NAMES[route])
         ax.set_xlabel(AXES.get(entry["name"], "steps"))
-        ax.set_xticks(sizes, [str(s) for s in sizes])
-        ax.minorticks_off()
-    axes[0].set_ylabel("milliseconds per run and step")
-    axes[0].legend()
+        _plain_ticks(ax, sizes)
+    for ax in axes[:, 0]:
+        ax.set_ylabel("ms per run and step")
+    axes[0, 0].legend()
     return fig
+
+
+def _plain_ticks(ax: Axes, sizes: Iterable[int]) -> None:
+    ax.set_xticks(list(sizes), [str(s) for s in sizes])
+    ax.minorticks_off()
 
 
 def crossover(record: Record) -> Figure:
@@ -145,12 +152,13 @@ def crossover(record: Record) -> Figure:
     times, count = entry["times"], entry["flops"]
     measured = [times[f"theta {a}"]["cpu"] / times[f"kernel {a}"]["cpu"] for a in alphas]
     counted = [count[str(a)]["theta"] / count[str(a)]["kernel"] for a in alphas]
-    fig, ax = plt.subplots(figsize=(5.0, 3.0))
-    ax.loglog(alphas, measured, "o-", color=PALETTE[0], label="measured, a training step")
-    ax.loglog(alphas, counted, "s--", color=PALETTE[7], label="operations of a right-hand side")
+    fig, ax = plt.subplots(figsize=(WIDTH, 3.2))
+    curves = (("operations counted", counted, PALETTE[7]), ("time measured", measured, PALETTE[0]))
+    for name, values, colour in curves:
+        ax.loglog(alphas, values, "o-", color=colour)
+        ax.annotate(name, (alphas[-1], values[-1]), xytext=(7, 0), textcoords="offset points",
+                    va="center", color=colour, annotation_clip=False)  # fmt: skip
     ax.axhline(1, color="black", lw=0.8)
     ax.set(xlabel="inflation factor α", ylabel="θ-form over kernel form")
-    ax.set_xticks(alphas, [str(a) for a in alphas])
-    ax.minorticks_off()
-    ax.legend()
+    _plain_ticks(ax, alphas)
     return fig

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from html import escape
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.axes import Axes
@@ -64,21 +65,106 @@ def draw_shadow(ax: Axes, grid: Tensor, rim: Tensor) -> None:
         ax.add_collection(LineCollection(curves, colors=PALETTE[1], linewidths=width, alpha=0.5))
 
 
-def draw_flows(axes: np.ndarray, found: Sequence[Approximation], *, frames: int = 5) -> None:
-    """Frames of the disk's deformation: the true flow in the first row, one row for each try."""
-    grid, rim, target = disk_lines(), circle(), found[0].target
-    true = [moved(c, partial(target.flow, times=frames)) for c in (grid, rim)]
-    for k, ax in enumerate(axes[0]):
-        draw_disk(ax, true[0][k], true[1][k], colour=PALETTE[1])
-        ax.set_title(f"t = {k / (frames - 1):g}")
-    axes[0, 0].set_ylabel("true flow")
-    for row, f in zip(axes[1:], found, strict=True):
-        inner, outer = (moved(c, partial(f.flow, times=frames)) for c in (grid, rim))
-        for k, ax in enumerate(row):
+def draw_flows(axes: np.ndarray, found: Sequence[Approximation]) -> None:
+    """The disk carried by approximations of one field, the true flow underneath, light.
+
+    Args:
+        axes: A row for each approximation, a column for each depth; the start is left out.
+        found: Approximations of one target.
+    """
+    count = axes.shape[1]
+    lines = disk_lines(lines=7, points=25), circle(points=81)
+    true = [moved(c, partial(found[0].target.flow, times=count + 1)) for c in lines]
+    for row, f in zip(axes, found, strict=True):
+        grid, rim = (moved(c, partial(f.flow, times=count + 1)) for c in lines)
+        for k, ax in enumerate(row, start=1):
             draw_shadow(ax, true[0][k], true[1][k])
-            draw_disk(ax, inner[k], outer[k])
-        row[0].set_ylabel(f"UpDown, k = {len(f.nets)}")
+            draw_disk(ax, grid[k], rim[k])
+        row[0].set_ylabel(f"k = {len(f.nets)}")
+    title_depths(axes[0], [k / count for k in range(1, count + 1)])
     share_limits(axes)
+
+
+def title_depths(row: Iterable[Axes], depths: Sequence[float]) -> None:
+    """Write the depth over each panel of a row."""
+    for ax, t in zip(row, depths, strict=True):
+        ax.set_title(f"t = {t:.2g}")
+
+
+def draw_frames(axes: np.ndarray, flow: Callable[[Tensor], Tensor]) -> None:
+    """The disk at equispaced depths from start to end, one panel for each.
+
+    Args:
+        axes: The panels.
+        flow: Points ``(n, 2)`` to paths ``(len(axes), n, 2)``.
+    """
+    inner, outer = (moved(lines, flow) for lines in (disk_lines(), circle()))
+    for k, ax in enumerate(axes):
+        draw_disk(ax, inner[k], outer[k])
+    title_depths(axes, [k / (len(axes) - 1) for k in range(len(axes))])
+    share_limits(axes)
+
+
+def draw_bounds(
+    ax: Axes,
+    sizes: Sequence[int],
+    errors: Mapping[str, Sequence[float]],
+    bounds: Mapping[str, Sequence[float]],
+) -> None:
+    """Errors (solid, named at their ends) and their bounds (dashed) against a size.
+
+    Args:
+        ax: The panel; both axes become logarithmic.
+        sizes: Sizes of the constructions.
+        errors: Errors at these sizes, by name.
+        bounds: Their bounds, by the same names.
+    """
+    for k, (name, values) in enumerate(errors.items()):
+        ax.loglog(sizes, values, "o-", color=PALETTE[k], ms=4)
+        ax.loglog(sizes, bounds[name], "s--", color=PALETTE[k], ms=3, lw=1.1)
+    ends = {name: values[-1] for name, values in errors.items()}
+    label_ends(ax, sizes[-1], ends, PALETTE)
+    ax.set_xticks(sizes, [str(size) for size in sizes])
+    ax.minorticks_off()
+
+
+def label_ends(
+    ax: Axes, x: float, ends: Mapping[str, float], colours: Sequence[object], *, apart: float = 1.5
+) -> None:
+    """Names beside the right ends of curves on a logarithmic axis, none upon another.
+
+    Args:
+        ax: The panel.
+        x: Where the curves end.
+        ends: Their last values, by name.
+        colours: Their colours, in the same order.
+        apart: Least quotient of the heights of two names.
+    """
+    height = 0.0
+    for k in sorted(range(len(ends)), key=list(ends.values()).__getitem__):
+        name, value = list(ends.items())[k]
+        height = max(value, apart * height)
+        ax.annotate(
+            name, (x, height), xytext=(7, 0), textcoords="offset points",
+            va="center", fontsize=9, color=colours[k], annotation_clip=False,
+        )  # fmt: skip
+
+
+def draw_fan(ax: Axes, depth: Tensor, paths: Tensor) -> np.ndarray:
+    """Paths of numbers over depth, coloured by their start.
+
+    Args:
+        ax: The panel.
+        depth: Depths ``(times,)``.
+        paths: Values ``(times, n)``, starts in order.
+
+    Returns:
+        The colours ``(n, 4)``.
+    """
+    colours: np.ndarray = plt.get_cmap("cividis")(np.linspace(0, 1, paths.shape[1]))
+    ax.set_prop_cycle(color=colours)
+    ax.plot(depth, paths, lw=1.0)
+    return colours
 
 
 def share_limits(axes: np.ndarray) -> None:

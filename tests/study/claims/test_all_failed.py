@@ -60,7 +60,11 @@ def test_figures_stay(name):
 
 @pytest.mark.usefixtures("every_run_failed")
 @pytest.mark.parametrize(
-    ("experiment", "drawn"), [("spiral", spiral.predictions), ("circles", circles.flows)]
+    ("experiment", "drawn"),
+    [
+        ("spiral", spiral.predictions),
+        ("circles", lambda found: circles.snapshots(circles.recorded(found))),
+    ],
 )
 def test_pictures_of_single_ensembles_stay_empty(experiment, drawn):
     figure = drawn(records.load_all(experiment, "paper")[:3])

@@ -21,9 +21,10 @@ def solved(threshold):
     ("threshold", "status", "always"),
     [
         ({5: 1.0, 10: 0.7, 20: 0.5}, "reproduced", "reproduced"),
-        ({5: 2.0, 10: 1.0, 20: 0.5}, "reproduced", "partly"),  # not at weight 1
+        ({5: 2.0, 10: 0.7, 20: 0.5}, "reproduced", "partly"),  # not at weight 1
         ({5: 0.5, 10: 1.0, 20: 2.0}, "not reproduced", "partly"),
-        ({5: 2.0, 10: 1.0, 20: 1.0}, "partly", "partly"),
+        ({5: 2.0, 10: 1.0, 20: 0.7}, "partly", "partly"),  # 10 against 5: a gain at weight 1 alone
+        ({5: 10.0, 10: 5.0, 20: 1.0}, "not reproduced", "partly"),  # gains from weight 1 on alone
     ],
 )
 def test_success_against_inflation(monkeypatch, threshold, status, always):

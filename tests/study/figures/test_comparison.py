@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
 from shooting.study.experiments.ablations import STUCK
 from shooting.study.figures import comparison
@@ -54,10 +55,34 @@ def test_a_frontier_is_sorted_by_size_and_of_one_function():
     assert ":" not in {c[0].get_linestyle() for c in first.containers}
 
 
+def test_lines_are_named_in_the_margin_one_above_the_other():
+    models = ("dynamic_particles", "galerkin", "static_direct")
+    found = [sized(m, n, errors=(e,)) for m in models for n, e in ((100, 0.5), (200, 0.1))]
+    ax = comparison.frontier(found, "cubic").axes[0]  # all end at the same point
+    names = {t.get_text(): t for t in ax.texts}
+    assert set(names) == {comparison.NAMES[m] for m in models}
+    assert {t.xy for t in names.values()} == {(200, 0.1)}
+    heights = sorted(t.xyann[1] for t in names.values())
+    # 1e-9: rounding
+    assert np.diff(heights) == pytest.approx([comparison.APART] * 2, abs=1e-9)
+
+
+def test_names_move_as_little_as_they_must():
+    assert comparison.spread([0.0, 0.5, 1.0], 0.1) == [0.0, 0.5, 1.0]  # far enough apart
+    assert comparison.spread([0.5, 0.5], 0.1) == pytest.approx([0.45, 0.55])
+    # the pair that clashes moves, by the same amount each; the third stays, and so does the order
+    assert comparison.spread([0.52, 0.0, 0.5], 0.1) == pytest.approx([0.56, 0.0, 0.46])
+
+
+def test_two_learned_functions_stand_in_a_row():
+    fig = comparison.learned([sized("node", 120.0)] * 3)
+    assert fig.axes[0].get_subplotspec().get_gridspec().get_geometry() == (2, 2)
+
+
 def test_learned_functions_stand_over_their_target():
     (ax,) = comparison.learned([sized("node", 120.0)]).axes
     where = "left" if ax.get_title("left") else "center"  # as the style of the moment has it
-    assert ax.get_title(where).splitlines() == [comparison.NAMES["node"], "120 parameters"]
+    assert ax.get_title(where) == comparison.NAMES["node"] + ", 120 parameters"
     *runs, target = ax.lines
     assert len(runs) == 3
     # 1e-12: rounding of powers

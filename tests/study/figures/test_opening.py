@@ -1,4 +1,4 @@
-"""The figure of the opening chapter: flows above, controls below, arrows for particles alone."""
+"""The figures of the opening chapter: the idea; flows, controls, arrows for particles alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import torch
 from matplotlib.colors import to_rgb
 
 from shooting import DynamicDirect, DynamicParticles, StaticDirect, UpDown
-from shooting.study.figures.opening import TITLES, three_controls
+from shooting.study.data.functions import FUNCTIONS, grid_points
+from shooting.study.figures.opening import RIDERS, TITLES, idea, numbers, three_controls
 from shooting.study.figures.style import MODEL_COLOURS
 
 PARTICLES = 3
@@ -43,3 +44,37 @@ def test_particles_have_paths_and_arrows(models):
     *others, last = three_controls(models).axes[:3]
     assert [len(ax.texts) for ax in (*others, last)] == [0, 0, PARTICLES]
     assert len(last.lines) == len(others[0].lines) + 2 * PARTICLES  # a path and a start each
+
+
+@pytest.fixture
+def postcard():
+    return DynamicParticles(UpDown(1, 4), 2, seeds=[0, 1])
+
+
+def test_the_idea_shows_every_learned_number_once(postcard):
+    with torch.no_grad():
+        rows = numbers(postcard, 1)
+        shown = np.sort(np.concatenate(list(rows.values())))
+        parts = postcard.unpack() | {"p": postcard.momentum_scale * postcard.unpack()["p"]}
+    learned = torch.cat([part[1].detach().flatten() for part in parts.values()])
+    assert len(shown) == postcard.count
+    np.testing.assert_array_equal(shown, np.sort(learned.numpy()))
+    with torch.no_grad():  # control: another run has other numbers
+        assert not np.array_equal(
+            shown, np.sort(np.concatenate(list(numbers(postcard, 0).values())))
+        )
+
+
+def test_the_idea_shows_all_weights_and_data_that_end_where_the_model_sends_them(postcard):
+    fig = idea(postcard, FUNCTIONS["cubic"], run=1)
+    cells, weights, riders = fig.axes
+    assert np.isfinite(np.ma.filled(cells.collections[0].get_array(), np.nan)).sum() == 28
+    assert len(weights.lines) == 4 + 1 + 4 + 4 + 16  # entries of theta1, b1, theta2, b2, theta3
+    with torch.no_grad():
+        ends = postcard(grid_points(RIDERS), [0.0, 1.0])[1, -1, :, 0]
+    drawn = [line.get_ydata()[-1] for line in riders.lines[:RIDERS]]
+    # default: the same solve, on another grid of output times in single precision
+    np.testing.assert_allclose(drawn, ends, rtol=1e-4, atol=1e-5)
+    wanted = riders.lines[-1].get_ydata()
+    np.testing.assert_allclose(wanted, grid_points(RIDERS)[:, 0] ** 3, rtol=1e-6)
+    assert np.abs(drawn - wanted).max() > 0.1  # control: an untrained model misses them

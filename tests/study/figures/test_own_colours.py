@@ -52,6 +52,7 @@ def seen(figure) -> tuple[set[str], str]:
     colours |= {to_hex(patch.get_facecolor()) for ax in axes for patch in ax.patches}
     legends = [*figure.legends, *(ax.get_legend() for ax in axes if ax.get_legend())]
     words = [t.get_text() for legend in legends for t in legend.get_texts()]
+    words += [t.get_text() for ax in axes for t in ax.texts]
     return colours, " ".join([*words, *(ax.get_title("left") for ax in axes)])
 
 

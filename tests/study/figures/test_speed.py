@@ -62,6 +62,11 @@ def test_cost_is_per_run(record):
 
 
 def test_crossover_shows_both_ratios(record):
+    record["crossover"]["flops"]["8"]["theta"] = 24.0
     (ax,) = speed.crossover(record).axes
-    assert list(ax.lines[0].get_ydata()) == [0.5, 1, 2]
-    assert list(ax.lines[1].get_ydata()) == [0.5, 1, 2]
+    names = [text.get_text() for text in ax.texts]
+    shown = {name: list(line.get_ydata()) for name, line in zip(names, ax.lines, strict=False)}
+    assert shown == {"time measured": [0.5, 1, 2], "operations counted": [0.5, 1, 3]}
+    assert {text.get_text(): text.xy[1] for text in ax.texts} == {
+        k: v[-1] for k, v in shown.items()
+    }
