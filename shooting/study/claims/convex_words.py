@@ -11,10 +11,12 @@ from shooting.study.claims.convex_hypotheses import (
     COMMAND,
     NEGATIVE,
     POSITIVE,
+    Level,
     median_short,
     unbent,
 )
 from shooting.study.claims.convex_trap import Tally, level, stuck, tally_of
+from shooting.study.claims.words import listed
 from shooting.study.experiments.convex_trap import PUBLISHED, TRACED, marks
 from shooting.study.records import Record
 
@@ -144,8 +146,20 @@ def on_the_spiral(pairs: Iterable[tuple[str, Record | None, Record | None]]) -> 
         f"The intervals of the median short loss overlap in {len(known) - lower - higher} of "
         f"{len(known)} pairs"
     )
-    apart = [f"lower in {lower}"] * (lower > 0) + [f"higher in {higher}"] * (higher > 0)
-    return words + (f"; the cured loss is {' and '.join(apart)}." if apart else ".")
+    apart = [
+        f"; in {n} the cured loss is {s}" for n, s in ((lower, "lower"), (higher, "higher")) if n
+    ]
+    return words + "".join(apart) + "."
+
+
+def of_targets(found: Iterable[Level]) -> str:
+    """Sentences: for which new targets the prediction holds, and for which it fails."""
+    sides: dict[str, list[str]] = {"holds for": [], "fails for": []}
+    for v in found:
+        if v.record is not None:
+            sides["holds for" if v.holds else "fails for"].append(f"“{v.target}”")
+    said = [f"{side} {listed(names)}" for side, names in sides.items() if names]
+    return f"The prediction {', and '.join(said)}." if said else ""
 
 
 def not_run(names: Sequence[str], experiment: str = "convex_trap") -> str:

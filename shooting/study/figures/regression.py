@@ -178,7 +178,14 @@ def fits(results: Sequence[Drawn], *, columns: str, colours: Colours = MODEL_COL
         ax = axes[rows.index(r.config.function), column]
         target = FUNCTIONS[r.config.function](torch.as_tensor(x)).numpy()
         if "fit" in r.arrays:  # else every run failed
-            ax.plot(x, r.arrays["fit"].T, color=colours[r.config.model], lw=0.8, alpha=0.7)
+            ax.plot(
+                x,
+                r.arrays["fit"].T,
+                color=colours[r.config.model],
+                lw=0.8,
+                alpha=0.7,
+                rasterized=True,
+            )
         ax.plot(x, target, color="black", lw=1.2, ls="--")
         if "particles" in r.arrays:
             _mark_particles(ax, r.arrays["particles"][0])
@@ -241,7 +248,9 @@ def control_over_depth(results: Sequence[Drawn]) -> Figure:
         depth = np.linspace(0, 1, r.arrays["theta/b1"].shape[1])
         for ax, name in zip(row, names, strict=True):
             entries = r.arrays[f"theta/{name}"][0]
-            ax.plot(depth, entries[:, :: -(-entries.shape[1] // MOST_LINES)], lw=0.8)
+            ax.plot(
+                depth, entries[:, :: -(-entries.shape[1] // MOST_LINES)], lw=0.8, rasterized=True
+            )
             low, high = ax.get_ylim()
             ax.set_ylim(min(low, 0.0), max(high, 0.0))
             ax.tick_params(labelsize=8)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from shooting.study.claims import convex_words as words
-from shooting.study.claims.convex_hypotheses import NEGATIVE, POSITIVE
+from shooting.study.claims.convex_hypotheses import NEGATIVE, POSITIVE, Level
 from shooting.study.claims.convex_trap import Tally, level
 from shooting.study.data.functions import BOUND
 from shooting.study.experiments.convex_trap import PUBLISHED, TRACED, TrapConfig, marks
@@ -92,12 +92,25 @@ def test_elsewhere_compares_each_setting_with_its_own():
 def test_the_spiral_says_on_which_side_a_difference_lies():
     low, high = short(np.linspace(1.0, 1.1, 20)), short(np.linspace(2.0, 2.1, 20))
     pairs = [("x", low, low), ("y", high, low), ("z", low, None)]
-    said = "The intervals of the median short loss overlap in 1 of 2 pairs; the cured loss is "
-    assert words.on_the_spiral(pairs) == said + "lower in 1."
-    assert words.on_the_spiral([*pairs, ("w", low, high)]).endswith("lower in 1 and higher in 1.")
+    said = "The intervals of the median short loss overlap in 1 of 2 pairs"
+    assert words.on_the_spiral(pairs) == said + "; in 1 the cured loss is lower."
+    assert words.on_the_spiral([*pairs, ("w", low, high)]).endswith(
+        "; in 1 the cured loss is lower; in 1 the cured loss is higher."
+    )
     assert words.on_the_spiral(pairs[:1]).endswith("in 1 of 1 pairs.")
 
 
 def test_what_is_missing_is_said_with_its_command():
     assert "make runs EXPERIMENT=convex_trap OUT=book/records: a; b." in words.not_run(["a", "b"])
     assert words.not_run([]) == "All settings have been run."
+
+
+def test_targets_are_named_on_their_side():
+    found = [
+        Level("a", 1.0, True, made(18)),
+        Level("b", 1.0, False, made(18)),
+        Level("c", 1.0, True, made(18)),
+        Level("d", 1.0, True, None),
+    ]
+    assert words.of_targets(found) == "The prediction holds for “a” and “c”, and fails for “b”."
+    assert words.of_targets(found[3:]) == ""
