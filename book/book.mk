@@ -132,7 +132,7 @@ sweep-run: $(STAMP)
 # --- the book --------------------------------------------------------------------------------
 
 PROSE := _config.yml $(shell find book -type f ! -path '*/_tools/*' ! -path '*/records/*' ! -name '.*' ! -name '*.mk') \
-  $(filter-out %/normalise.py %/run_notebook.py %/pdf.py %/live_still.py,$(wildcard book/_tools/*.py))
+  $(filter-out %/normalise.py %/run_notebook.py %/pdf.py %/live_still.py %/relations.py,$(wildcard book/_tools/*.py))
 SITE       := _build/html
 PAPER_SITE := _build/paper/html
 TEST_SITE  := _build/test/html

@@ -175,13 +175,15 @@ def stored(notebook: Path, name: str) -> bytes | None:
 
 
 def _fill_thumbnails(app: Any, page: str, _template: str, context: dict[str, Any], _t: Any) -> None:
+    place = "" if app.builder.name == "singlehtml" else page  # which is moved to the root
+
     def filled(found: re.Match[str]) -> str:
         name = found[1]
         drawn = any(path.suffix == ".svg" for path in existing(name))
         if not drawn:
             _store(app, name)
         _offer(app, name)
-        return thumbnail(page, name, drawn=drawn)
+        return thumbnail(place, name, drawn=drawn)
 
     if "body" in context:
         context["body"] = THUMB.sub(filled, context["body"])

@@ -1,20 +1,20 @@
-"""Sphinx extension: the foot of each page says which code, run and records made it."""
+"""Sphinx extension: the foot of each page says which code and which runs made it."""
 
 import functools
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import checkout
 import yaml
 
 from shooting.study.paths import state_folder
 from shooting.study.records.files import read_document
-from shooting.study.records.provenance import is_present
+from shooting.study.records.identity import NUMERICS
 from shooting.study.records.store import since
 
 ROOT = checkout.ROOT
@@ -85,9 +85,18 @@ def record_folders(used: str) -> list[Path]:
     return [RECORDS, *([state_folder() / "records"] if used == "paper" else [])]
 
 
+class Origin(NamedTuple):
+    """What a reader should know of a record: its id, day, number of runs and numerics."""
+
+    id: str
+    day: str
+    runs: int
+    numerics: int
+
+
 @functools.cache
-def provenance(folder: Path, name: str) -> tuple[tuple[str, str, str], ...]:
-    """Id, day and hash of the sources of every record of an experiment in a folder.
+def origins(folder: Path, name: str) -> tuple[Origin, ...]:
+    """Where every record of an experiment in a folder comes from.
 
     Under ``$FRESH`` only of those that were begun since then, as on the page itself.
     """
@@ -98,12 +107,13 @@ def provenance(folder: Path, name: str) -> tuple[tuple[str, str, str], ...]:
         made = record["provenance"]
         if moment is not None and datetime.fromisoformat(made["started"]) < moment:
             continue
-        found.append((str(record["id"]), str(made["ended"])[:10], str(made["source"])))
+        day, runs = str(made["ended"])[:10], len(record["failed_at"])
+        found.append(Origin(str(record["id"]), day, runs, int(record["numerics"])))
     return tuple(found)
 
 
 def records(names: Iterable[str], used: str) -> str:
-    """The records behind a page: how many, when, by which code, and their ids.
+    """The runs behind a page in one line: how many, when, by which numerics; their ids folded.
 
     Args:
         names: Experiments.
@@ -112,21 +122,33 @@ def records(names: Iterable[str], used: str) -> str:
     Returns:
         HTML, empty if there is no record.
     """
-    parts = []
-    for name in names:
-        every = (r for folder in record_folders(used) for r in provenance(folder, name))
-        found = list({one: (one, *rest) for one, *rest in reversed([*every])}.values())[::-1]
-        if found:
-            days = sorted({day for _, day, _ in found})
-            span = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
-            other = sum(not is_present(source) for _, _, source in found)
-            note = f", {other} of them before a later change of the package" if other else ""
-            ids = " ".join(f"<code>{escape(one)}</code>" for one, _, _ in found)
-            parts.append(
-                f"<details><summary>{len(found)} records of {escape(name.replace('_', ' '))}, "
-                f"trained {span}{note}</summary><p>{ids}</p></details>"
-            )
-    return "".join(parts)
+    by_name = {name: _each_once(name, used) for name in names}
+    every = [o for found in by_name.values() for o in found]
+    if not every:
+        return ""
+    ids = "".join(_ids(name, found) for name, found in by_name.items() if found)
+    return f"<details><summary>{_summary(every)}</summary>{ids}</details>"
+
+
+def _each_once(name: str, used: str) -> list[Origin]:
+    every = (o for folder in record_folders(used) for o in origins(folder, name))
+    return list({o.id: o for o in reversed([*every])}.values())[::-1]
+
+
+def _summary(found: Sequence[Origin]) -> str:
+    days = sorted({o.day for o in found})
+    span = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+    runs, other = sum(o.runs for o in found), sum(o.numerics != NUMERICS for o in found)
+    whole = f"{runs:,} training runs in {len(found)} records, {span}"
+    numerics = f"the numerics of the code as it is (version {NUMERICS})"
+    if not other:
+        return f"Behind this page: {whole}, made with {numerics}."
+    return f"Behind this page: {whole}; records not used, since other numerics made them: {other}."
+
+
+def _ids(name: str, found: Sequence[Origin]) -> str:
+    ids = " ".join(f"<code>{escape(o.id)}</code>" for o in found)
+    return f"<p>{escape(name.replace('_', ' '))}, {len(found)} records: {ids}</p>"
 
 
 # --- pages ---------------------------------------------------------------------------------

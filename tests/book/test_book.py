@@ -79,6 +79,9 @@ def test_every_figure_is_described_in_words(chapters):
 def test_control_a_file_name_is_no_description():
     page = broken('<article><img src="a.png" alt="_images/a.png"><img src="b.png"></article>')
     assert checks.images_without_words(page) == ["a.png", "b.png"]
+    thumb = '<article><figure class="thumb"><img src="a.png"{}></figure></article>'
+    assert checks.images_without_words(broken(thumb.format(' alt=""'))) == []
+    assert checks.images_without_words(broken(thumb.format(""))) == ["a.png"]
 
 
 def test_no_markup_reaches_the_reader(chapters):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
 import figure_files
 import html_checks as checks
@@ -44,14 +45,12 @@ def test_every_figure_on_a_page_says_how_to_redraw_it(site):
             assert len(drawn) == len(parsed.select(".figure-files")), page.name
 
 
-def test_a_moving_figure_offers_its_file_wherever_it_stands(site):
-    """Its notebook's page and the front page, which shows it too."""
-    for name in ("notebooks/00_opening", "book/index"):
-        (figure,) = checks.parse(site / f"{name}.html").select("figure.moving")
-        below = figure.find_next_sibling()
-        assert below["class"] == ["figure-files"], name
-        assert "make _build/runs/quick/00_opening.ipynb" in below.text
-        assert "PDF" not in below.text  # which cannot move
+def test_a_moving_figure_offers_its_file(site):
+    (figure,) = checks.parse(site / "notebooks" / "00_opening.html").select("figure.moving")
+    below = figure.find_next_sibling()
+    assert below["class"] == ["figure-files"]
+    assert "make _build/runs/quick/00_opening.ipynb" in below.text
+    assert "PDF" not in below.text  # which cannot move
 
 
 def test_control_only_the_notebook_that_writes_a_movie_is_named(root):
@@ -89,3 +88,13 @@ def test_a_thumbnail_is_the_drawing_or_the_stored_picture(root):
     (trap,) = root.glob("notebooks/*_convex_trap.ipynb")
     assert figure_files.stored(trap, "trap-strips").startswith(b"\x89PNG")
     assert figure_files.stored(trap, "no-such-figure") is None
+
+
+def test_thumbnails_of_the_book_as_one_page_have_its_addresses(tmp_path, monkeypatch):
+    monkeypatch.setenv("SHOOTING_FIGDIR", str(tmp_path))
+    (tmp_path / "flow.svg").write_text("<svg/>")
+    for builder, start in (("html", "../_figures"), ("singlehtml", "_figures")):
+        app = SimpleNamespace(builder=SimpleNamespace(name=builder), env=SimpleNamespace())
+        context = {"body": '<figure class="thumb" data-name="flow"></figure>'}
+        figure_files._fill_thumbnails(app, "book/index", "", context, None)
+        assert f'src="{start}/flow.svg"' in context["body"]

@@ -1,4 +1,4 @@
-"""The foot of a page: its commit, its profile, the records it has read."""
+"""The foot of a page: its commit, its profile, the runs behind it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import footer
 import html_checks as checks
 
 from shooting.study.records import files
+from shooting.study.records.identity import NUMERICS
 from tests.book.executed import executed
 
 
@@ -20,7 +21,10 @@ def test_every_page_says_where_it_comes_from(site):
     assert all(re.search(r"Built from (commit \w{7,} |sources)", text) for text in words.values())
     runs = [text for p, text in words.items() if p.parent.name == "notebooks"]
     assert all("profile quick" in text for text in runs)
-    assert sum(" records of circles, trained 20" in text for text in runs) >= 2
+    behind = re.compile(r"Behind this page: [\d,]+ training runs in \d+ records, 20")
+    assert sum(bool(behind.search(text)) for text in runs) > 5
+    # the committed records are those of the code as it is (test_committed_records.py)
+    assert not any("not used" in text for text in runs)
 
 
 def test_records_of_a_page_are_listed_by_id(root, site):
@@ -31,18 +35,31 @@ def test_records_of_a_page_are_listed_by_id(root, site):
     assert other.select(".provenance details") == []  # control: a page that reads none
 
 
-def test_stale_records_are_counted(tmp_path, monkeypatch):
-    folder = tmp_path / "circles"
-    folder.mkdir()
-    for n, source in enumerate(("now", "now", "before")):
-        made = {"ended": f"2026-11-2{n}T00:00:00", "source": source}
-        files.write(folder / f"r{n}.json", {"id": f"r{n}", "provenance": made}, {})
+def document(name, *, day="2026-11-20", numerics=NUMERICS, runs=10):
+    moment = f"{day}T00:00:00+00:00"
+    made = {"started": moment, "ended": moment}
+    return {"id": name, "numerics": numerics, "failed_at": [-1] * runs, "provenance": made}
+
+
+def test_runs_are_counted_and_records_of_other_numerics_named(tmp_path, monkeypatch):
+    (tmp_path / "circles").mkdir()
+    for n, numerics in enumerate((NUMERICS, NUMERICS, NUMERICS - 1)):
+        made = document(f"r{n}", day=f"2026-11-2{n}", numerics=numerics, runs=500)
+        files.write(tmp_path / "circles" / f"r{n}.json", made, {})
     monkeypatch.setattr(footer, "RECORDS", tmp_path)
-    monkeypatch.setattr(footer, "is_present", lambda source: source == "now")
     text = footer.records(["circles"], "quick")
-    assert "3 records of circles, trained 2026-11-20 to 2026-11-22, 1 of them before" in text
-    assert footer.records(["circles"], "quick").count("<code>") == 3
+    assert (
+        "1,500 training runs in 3 records, 2026-11-20 to 2026-11-22; records not used, since"
+        in text
+    )
+    assert text.count("<code>") == 3
+    (tmp_path / "circles" / "r2.json").unlink()
+    footer.origins.cache_clear()
+    text = footer.records(["circles"], "quick")
+    assert "1,000 training runs in 2 records" in text
+    assert f"made with the numerics of the code as it is (version {NUMERICS})." in text
     assert footer.records([], "quick") == ""
+    footer.origins.cache_clear()
 
 
 def test_a_full_page_counts_the_records_made_here_each_once_and_those_since_fresh(
@@ -52,23 +69,21 @@ def test_a_full_page_counts_the_records_made_here_each_once_and_those_since_fres
     committed, local = tmp_path / "committed", tmp_path / "state" / "records"
     for folder, names in ((committed, "ab"), (local, "bc")):
         for day, name in enumerate(names, start=1):
-            moment = f"2026-11-0{day}T00:00:00+00:00"
-            made = {"started": moment, "ended": moment, "source": "now"}
-            document = {"id": name, "provenance": made}
+            made = document(name, day=f"2026-11-0{day}")
             (folder / "circles").mkdir(parents=True, exist_ok=True)
-            files.write(folder / "circles" / f"{name}.json", document, {})
+            files.write(folder / "circles" / f"{name}.json", made, {})
     monkeypatch.setattr(footer, "RECORDS", committed)
     monkeypatch.setattr(footer, "state_folder", lambda: tmp_path / "state")
 
     def named(profile):
-        footer.provenance.cache_clear()
+        footer.origins.cache_clear()
         return re.findall(r"<code>(\w)</code>", footer.records(["circles"], profile))
 
     assert named("paper") == ["a", "b", "c"]
     assert named("quick") == ["a", "b"]
     monkeypatch.setenv("FRESH", "2026-11-02")
     assert named("paper") == ["b", "c"]
-    footer.provenance.cache_clear()
+    footer.origins.cache_clear()
 
 
 def test_an_execution_is_dated_and_a_stored_output_is_not(tmp_path):

@@ -259,9 +259,30 @@ def test_a_target_is_large_enough_for_a_finger(opened):
     assert min(box["width"] for box in boxes) >= 24  # pixels: the web's accessibility guidelines
 
 
-def test_the_script_is_loaded_on_this_page_only(site):
+def test_the_script_is_loaded_here_and_on_the_front_page_only(site):
     pages = [p for p in site.rglob("*.html") if "_static" not in p.parts]
-    assert [p.name for p in pages if "live.js" in p.read_text(encoding="utf-8")] == ["live.html"]
+    names = {p.name for p in pages if "live.js" in p.read_text(encoding="utf-8")}
+    assert names == {"index.html", "live.html"}
+
+
+def test_the_front_page_shows_the_plane_and_the_depth_alone(browser, address):
+    """By the same script: what is drawn is the package's here as well."""
+    visit = Visit(browser, f"{address}/book/index.html")
+    page = visit.page
+    page.wait_for_selector(".live-chart .entry[d]", state="attached")
+    shown = page.locator("#live :is(select, button, input)").evaluate_all(
+        "es => es.filter(e => e.checkVisibility()).map(e => e.dataset.live)"
+    )
+    assert shown == ["depth", "play"]
+    before = points(page.locator(".live-thread"))
+    drag(page, "Particle 1, momentum", 20, 30)
+    settle(page)
+    want = by_package("tanh", start_shown(page))["x"][STEPS]
+    after = points(page.locator(".live-thread"))
+    assert torch.allclose(after, want, atol=6e-4, rtol=0)  # three digits are drawn
+    assert (after - before).abs().max() > 0.05  # control: the drag moved it
+    assert not visit.said, visit.said
+    page.close()
 
 
 def test_without_scripts_there_is_the_same_picture(browser, address, blank):

@@ -1,4 +1,4 @@
-"""Reading with the keyboard alone, and the moving picture of the front page, in a real browser."""
+"""Reading with the keyboard alone, and the moving picture of the opening, in a real browser."""
 
 from __future__ import annotations
 
@@ -79,25 +79,25 @@ PLACE = """([name, second]) => {
 
 
 @pytest.fixture
-def front(browser, address):
-    opened = Visit(browser, f"{address}/book/index.html").page
+def opening(browser, address):
+    opened = Visit(browser, f"{address}/notebooks/00_opening.html").page
     yield opened
     opened.close()
 
 
-def test_the_picture_moves(front):
-    assert front.evaluate(SEEN) == [True, False]
-    assert front.evaluate(PLACE, [".moves", 0.1]) != front.evaluate(PLACE, [".moves", 5])
+def test_the_picture_moves(opening):
+    assert opening.evaluate(SEEN) == [True, False]
+    assert opening.evaluate(PLACE, [".moves", 0.1]) != opening.evaluate(PLACE, [".moves", 5])
 
 
-def test_a_reader_can_stop_it(front):
-    front.get_by_label("hold still").check()
-    assert front.evaluate(SEEN) == [False, True]
+def test_a_reader_can_stop_it(opening):
+    opening.get_by_label("hold still").check()
+    assert opening.evaluate(SEEN) == [False, True]
     # control: the still does not move
-    assert front.evaluate(PLACE, [".still", 0.1]) == front.evaluate(PLACE, [".still", 5])
+    assert opening.evaluate(PLACE, [".still", 0.1]) == opening.evaluate(PLACE, [".still", 5])
 
 
 @pytest.mark.parametrize("medium", [{"media": "print"}, {"reduced_motion": "reduce"}], ids=str)
-def test_paper_and_readers_who_want_less_motion_get_the_still(front, medium):
-    front.emulate_media(**medium)
-    assert front.evaluate(SEEN) == [False, True]
+def test_paper_and_readers_who_want_less_motion_get_the_still(opening, medium):
+    opening.emulate_media(**medium)
+    assert opening.evaluate(SEEN) == [False, True]

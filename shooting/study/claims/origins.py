@@ -78,16 +78,14 @@ def origin_rows(found: Sequence[Origin]) -> list[tuple[str, ...]]:
 
 
 def remark(found: Sequence[Origin]) -> str:
-    """In one sentence: how many records the present code made, how many an earlier one."""
+    """Whether the records are those of the present code, and how many versions made them."""
     total = sum(len(o.records) for o in found)
-    old = [o for o in found if not o.is_present]
-    late = sum(len(o.records) for o in old)
-    text = f"{HERE.capitalize()} made {total - late} of {total} records"
-    if not old:
-        return f"{text}."
-    versions = len({o.source for o in old})
-    word = EARLIER if versions == 1 else f"{versions} earlier versions"
-    return f"{text}; {word}, under the same NUMERICS, made {late}."
+    versions = len({o.source for o in found})
+    made = "one version of the code" if versions == 1 else f"{versions} versions of the code"
+    return (
+        f"All {total} records that are used have the numerics of the code as it is "
+        f"(version {NUMERICS}); {made} with these numerics made them."
+    )
 
 
 def stale_rows(folder: Path | None = None) -> list[tuple[str, ...]]:

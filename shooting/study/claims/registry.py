@@ -27,6 +27,7 @@ class Claim:
         reason: Why there is no test, if there is none.
         short: The claim in a few words, for a picture.
         changed: What was changed or added after the runs, and the verdict before it.
+        added: Whether the whole claim was added after the runs, so that it is counted apart.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Claim:
     reason: str = ""
     short: str = ""
     changed: str = ""
+    added: bool = False
 
     def verdict(self) -> Verdict:
         """Compute the verdict from the records.

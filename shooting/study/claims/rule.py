@@ -167,7 +167,7 @@ def combine(
     hold, none = (all(p.status == s for p in parts) for s in (REPRODUCED, NOT))
     status = REPRODUCED if hold else NOT if none else PARTLY
     half = sum(p.status == PARTLY for p in parts)
-    reason = held(parts) + (f", {half} in part" if half else "") + (f"; {note}" if note else "")
+    reason = held(parts) + (f", {half} partly" if half else "") + (f"; {note}" if note else "")
     said = _with_failures(found or _range(parts), parts)
     return Verdict(status, reason, tuple(parts), tuple(dict.fromkeys(runs)), said)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 from shooting.study.claims.items import Item
 from shooting.study.claims.links import badge, link, table
 from shooting.study.claims.registry import Claim, load_claims
-from shooting.study.claims.rule import Part, Verdict, held
+from shooting.study.claims.rule import NOT, NOT_RUN, PARTLY, REPRODUCED, Part, Verdict, held
 from shooting.study.claims.words import number, percent, share
 
 Judged = tuple[Claim, Verdict]
@@ -33,22 +34,48 @@ def verdicts_of(page: str) -> str:
     )
 
 
+def tally(verdicts: Iterable[Judged]) -> dict[str, int]:
+    """Counts for a sentence: claims, each verdict, and the comparisons of those that hold partly.
+
+    Args:
+        verdicts: Claims with their verdicts.
+
+    Returns:
+        Counts by ``claims``, ``reproduced``, ``partly``, ``not-reproduced``, ``not-run``,
+        ``held`` and ``compared``.
+    """
+    every = [v for _, v in verdicts]
+    parts = [p for v in every if v.status == PARTLY for p in v.parts]
+    by_status = Counter(v.status for v in every)
+    return {
+        "claims": len(every),
+        **{s.replace(" ", "-"): by_status[s] for s in (REPRODUCED, PARTLY, NOT, NOT_RUN)},
+        "held": sum(p.status == REPRODUCED for p in parts),
+        "compared": len(parts),
+    }
+
+
 def overview(verdicts: Sequence[Judged]) -> str:
-    """All claims: what was found, the verdict behind its counts, and where it is treated."""
+    """All claims, each linked to its page: what was found, and the verdict behind its counts."""
     return table(
-        ("id", "the paper says", "found", "verdict", "page"),
+        ("claim", "the paper says", "found", "verdict"),
         [
             (
-                escape(c.id),
+                _named(c),
                 f"{escape(c.claim)}<br><small>{escape(c.place)}</small>",
                 found(v),
                 badge(v.counted),
-                link(c.page.removeprefix("notebooks/")),
             )
             for c, v in verdicts
         ],
         name="claims",
     )
+
+
+def _named(claim: Claim) -> str:
+    late = "added later" if claim.added else "changed" if claim.changed else ""
+    name = link(claim.page.removeprefix("notebooks/"), claim.id)
+    return name + (f"<br><small>{late}</small>" if late else "")
 
 
 def found(verdict: Verdict) -> str:
@@ -72,15 +99,16 @@ def of_item(item: Item, judged: Mapping[str, Verdict]) -> str:
 
 
 def comparisons(verdicts: Iterable[Judged]) -> str:
-    """The comparisons behind each claim, folded, with its bar."""
+    """The comparisons behind each claim, folded, with its criterion."""
     return "\n".join(_folded(c, v) for c, v in verdicts if v.parts)
 
 
 def _folded(claim: Claim, verdict: Verdict) -> str:
     head = ("comparison", "values", "runs", "effect", "verdict")
     rows = [_comparison(p) for p in verdict.parts]
+    name = f"{claim.id}, {claim.short}" if claim.short else claim.id
     return (
-        f"<details><summary>{escape(claim.id)}: {escape(verdict.counted)}</summary>\n"
+        f"<details><summary>{escape(name)}: {escape(verdict.counted)}</summary>\n"
         f"<p>Criterion: {escape(claim.tolerance)}</p>\n"
         + table(head, rows, name=f"comparisons-{claim.id}")
         + "</details>"

@@ -93,7 +93,7 @@ def _effects(ax: Axes, rows: Sequence[str | Judged], colours: Mapping[str, Any])
 def _label(claim: Claim, verdict: Verdict) -> str:
     held = sum(p.status == REPRODUCED for p in verdict.parts)
     count = f"{held}/{len(verdict.parts)}" if verdict.parts else verdict.status
-    name = claim.id.replace("-released", "*")
+    name = claim.id.replace("-released", "*") + "†" * claim.added
     return "  ".join(word for word in (claim.short, name, count) if word)
 
 

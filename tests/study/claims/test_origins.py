@@ -43,11 +43,12 @@ def test_the_remark_counts_records_and_versions(made):
         return origins.remark(origins.origins([told(made[0], source=s) for s in sources]))
 
     here = source_hash()
-    assert say(here, here) == "The code as it is here made 2 of 2 records."
-    assert say(here, "1").endswith(
-        "made 1 of 2 records; an earlier version, under the same NUMERICS, made 1."
+    assert say(here, here).startswith("All 2 records that are used have the numerics of the code")
+    assert say(here, here).endswith(
+        "(version 1); one version of the code with these numerics made them."
     )
-    assert "3 of 5 records; 2 earlier versions, under" in say("1", "2", here, here, here)
+    assert "5 records" in say("1", "2", here, here, here)
+    assert "; 3 versions of the code with" in say("1", "2", here, here, here)
 
 
 def test_a_commit_with_changes_or_without_git_says_so(made):

@@ -61,6 +61,8 @@ def test_what_was_changed_after_the_runs_is_declared():
     assert {"K1b", "K3b", "K4b", "K7b", "K12a", "K17", "K18", "K25", "K27"} <= set(changed)
     for name, words in changed.items():
         assert words.startswith("Added") or "Before, " in words, name
+    added = {c.id for c in load_claims() if c.added}
+    assert added == {name for name, words in changed.items() if words.startswith("Added")}
 
 
 def test_a_claim_without_verdict_is_refused():

@@ -66,7 +66,7 @@ def test_a_verdict_stands_behind_its_counts():
     assert combine([yes], found="Found.").line == "Found. (1 of 1 comparison holds: reproduced)"
     almost = compare("", LOW, LOW + 0.01)
     assert combine([yes, almost], note="a note").reason == (
-        "1 of 2 comparisons holds, 1 in part; a note"
+        "1 of 2 comparisons holds, 1 partly; a note"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -29,6 +30,29 @@ def test_all_claims_with_what_was_found_before_the_verdict():
     assert html.index("It is 0.33 &amp; lower.") < html.index("1 of 2 comparisons holds: partly")
     assert "a note" in html
     assert MISSING.reason in html
+    assert '<a href="../notebooks/12_circles.html">K1</a></td>' in html
+
+
+@pytest.mark.parametrize(
+    ("declared", "mark"),
+    [
+        ({}, ""),
+        ({"changed": "Other."}, "changed"),
+        ({"changed": "Added.", "added": True}, "added later"),
+    ],
+)
+def test_a_claim_changed_or_added_after_the_runs_is_marked(declared, mark):
+    html = tables.overview([(replace(CLAIM, **declared), PARTLY)])
+    marks = re.findall("</a><br><small>([^<]*)", html)
+    assert marks == ([mark] if mark else [])
+
+
+def test_claims_and_the_comparisons_of_those_that_hold_partly_are_counted():
+    found = tables.tally(
+        [(CLAIM, PARTLY), (CLAIM, PARTLY), (CLAIM, combine([YES])), (CLAIM, MISSING)]
+    )
+    statuses = {"reproduced": 1, "partly": 2, "not-reproduced": 0, "not-run": 1}
+    assert found == {"claims": 4, **statuses, "held": 2, "compared": 4}
 
 
 def test_no_page_says_partly_without_its_counts():
@@ -48,6 +72,9 @@ def test_a_page_without_claims_is_refused():
 def test_comparisons_are_folded_with_criterion_effect_and_interval():
     html = tables.comparisons([(CLAIM, PARTLY), (CLAIM, MISSING)])
     assert html.count("<details>") == 1  # nothing to fold where nothing was run
+    assert "<summary>K1: 1 of 2 comparisons holds: partly</summary>" in html
+    named = tables.comparisons([(replace(CLAIM, short="is low"), PARTLY)])
+    assert "<summary>K1, is low: 1 of 2" in named
     text = words(html)
     assert "Criterion: lower" in text
     assert "a &lt; b 1.5 / 4.5 10 / 10 3.00 [2.4" in text

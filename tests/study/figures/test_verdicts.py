@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -71,6 +73,13 @@ def test_a_claim_that_was_not_run_is_grey_and_says_so():
 def test_the_median_is_taken_on_the_logarithmic_axis():
     assert median_effect(ratios(2.0, 8.0).parts) == pytest.approx(4.0)
     assert median_effect(ratios(1e9, 1e9).parts) == pytest.approx(REACH)
+
+
+def test_a_dagger_marks_what_was_added_later():
+    late = replace(claim("K9b"), added=True)
+    fig = forest([(late, ratios(2.0)), (claim("K1"), ratios(2.0))])
+    labels = [t.get_text() for t in fig.axes[0].get_yticklabels()]
+    assert labels[1:] == ["short  K9b†  1/1", "short  K1  1/1"]
 
 
 def test_the_star_and_other_colours():
