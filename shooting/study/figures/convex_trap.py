@@ -189,7 +189,7 @@ def strips(found: Mapping[str, Record]) -> Figure:
     left.axvline(1.0, **CONVEX)
     left.set_xscale("log")
     left.xaxis.set_major_formatter(PlainLog())
-    left.set_xlabel("test MSE / that of the best convex function")
+    left.set_xlabel("test MSE / best convex function's")
     right.set_xlim(0, 1)
     right.set_xlabel("share of stuck runs")
     left.set_yticks(range(len(found)), list(found))
