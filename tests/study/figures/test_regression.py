@@ -38,3 +38,13 @@ def test_a_weight_that_hardly_changes_looks_so():
         low, high = ax.get_ylim()
         assert low <= 0 <= high
         assert high - low > 0.49  # the size of the weights, not of their change
+
+
+def test_the_largest_entries_of_a_matrix_are_drawn():
+    """Entries at even distances may all be dead ones: here every fourth is."""
+    sizes = np.where(np.arange(128) % 4, 1.0 + np.arange(128), 1e-6)
+    blocks = {f"theta/{n}": np.ones((1, 11, 1)) for n in ("theta1", "b1", "theta2", "b2")}
+    blocks["theta/theta3"] = np.tile(sizes, (1, 11, 1))
+    result = SimpleNamespace(config=SimpleNamespace(function="cubic", inflation=64), arrays=blocks)
+    drawn = [line.get_ydata()[0] for line in regression.control_over_depth([result]).axes[-1].lines]
+    assert sorted(drawn) == sorted(sizes)[-regression.MOST_LINES :]
