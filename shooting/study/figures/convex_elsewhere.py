@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from shooting.study.claims.convex_trap import stuck, tally_of
 from shooting.study.experiments.convexity import ConvexFit, best_concave, best_convex, named
 from shooting.study.figures.convex_trap import CONVEX, FREE, STUCK, X
-from shooting.study.figures.style import PALETTE
+from shooting.study.figures.style import PALETTE, WIDTH
 from shooting.study.records import Record
 
 CONCAVE = {**CONVEX, "color": PALETTE[4]}
@@ -32,7 +32,7 @@ def targets(found: Mapping[str, Record], *, columns: int = 3) -> Figure:
     """
     rows = -(-len(found) // columns)
     fig, axes = plt.subplots(
-        rows, columns, figsize=(7.4, 0.6 + 2.2 * rows), sharex=True, squeeze=False
+        rows, columns, figsize=(WIDTH, 0.6 + 2.2 * rows), sharex=True, squeeze=False
     )
     for ax in axes.flat[len(found) :]:
         ax.set_axis_off()
@@ -54,10 +54,11 @@ def _panel(ax: Axes, name: str, record: Record) -> None:
     curves = record.arrays["fit"]
     for choice, colour in ((~held, FREE), (held, STUCK)):
         if choice.any():
-            ax.plot(X, curves[choice].T, color=colour, lw=0.5, alpha=0.6)
+            ax.plot(X, curves[choice].T, color=colour, lw=0.5, alpha=0.6, rasterized=True)
     for fit, look in FITS.values():
         best: ConvexFit = fit(target)
-        ax.plot(best.x, best.values, **look)
+        every = max(1, len(best.x) // 200)  # as fine as the eye sees
+        ax.plot(best.x[::every], best.values[::every], **look)
     ax.plot(X, target(X), color="black", ls="--", lw=1)
     low, high = float(target(X).min()), float(target(X).max())
     ax.set_ylim(low - 0.35 * (high - low), high + 0.35 * (high - low))
@@ -73,7 +74,7 @@ def pairs(found: Mapping[str, tuple[Record, Record]]) -> Figure:
     Returns:
         The figure.
     """
-    fig, ax = plt.subplots(figsize=(7.4, 1.0 + ROW * len(found)))
+    fig, ax = plt.subplots(figsize=(WIDTH, 1.0 + ROW * len(found)))
     for row, both in enumerate(found.values()):
         for place, record, colour in zip((-GAP, GAP), both, (STUCK, FREE), strict=True):
             count = tally_of(record)

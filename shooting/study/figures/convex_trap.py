@@ -16,11 +16,12 @@ from shooting.study.data.functions import BOUND
 from shooting.study.experiments.convex_trap import TRACED, marks
 from shooting.study.experiments.convexity import (
     best_convex,
+    is_convex,
     named,
     second_differences,
     tolerance,
 )
-from shooting.study.figures.style import PALETTE, PlainLog
+from shooting.study.figures.style import PALETTE, WIDTH, PlainLog
 from shooting.study.records import Record
 
 FREE, STUCK, BENT = PALETTE[0], PALETTE[1], PALETTE[3]
@@ -42,7 +43,7 @@ def film(rows: Sequence[Row], epochs: Sequence[int]) -> Figure:
     fig, axes = plt.subplots(
         len(rows),
         len(epochs) + 1,
-        figsize=(7.4, 0.6 + 1.35 * len(rows)),
+        figsize=(WIDTH, 0.6 + 1.35 * len(rows)),
         sharex=True,
         sharey=True,
         squeeze=False,
@@ -77,8 +78,40 @@ def _panel(ax: Axes, record: Record, curve: np.ndarray) -> None:
     ax.plot(best.x, best.values, **CONVEX)
     ax.plot(X, target(X), color="black", ls="--", lw=1)
     ax.plot(X, curve, color=FREE, lw=1.3)
-    down = np.concatenate([[False], second_differences(curve) < -tolerance(curve), [False]])
-    ax.plot(X, np.where(down, curve, np.nan), color=BENT, lw=3, solid_capstyle="butt")
+    ax.plot(X, np.where(_down(curve), curve, np.nan), color=BENT, lw=3, solid_capstyle="butt")
+
+
+def random_fields(found: Mapping[str, np.ndarray], *, most: int = 14) -> Figure:
+    """Outputs of random networks, with the places marked where they bend downwards.
+
+    Args:
+        found: Curves ``(runs, n)`` by name, a panel each.
+        most: Curves drawn a panel, each scaled to height one; titles count all.
+
+    Returns:
+        The figure.
+    """
+    fig, axes = plt.subplots(
+        1, len(found), figsize=(WIDTH, 2.5), sharex=True, sharey=True, squeeze=False
+    )
+    for ax, (name, curves) in zip(axes[0], found.items(), strict=True):
+        for curve in curves[:most]:
+            scaled = (curve - curve.min()) / max(float(np.ptp(curve)), 1e-12)
+            x = np.linspace(-BOUND, BOUND, len(curve))
+            ax.plot(x, scaled, color=FREE, lw=0.8, alpha=0.8)
+            ax.plot(x, np.where(_down(scaled), scaled, np.nan), color=BENT, lw=2.5)
+        ax.set_title(f"{name}\n{100 * is_convex(curves).mean():.0f} % convex")
+        ax.set_xlabel("x")
+        ax.set_yticks([])
+    axes[0, 0].set_ylabel("output, scaled")
+    return fig
+
+
+def _down(curve: np.ndarray) -> np.ndarray:
+    """Where a curve bends downwards, with a point on either side, so that a kink has a length."""
+    bent = np.pad(second_differences(curve) < -tolerance(curve), 1)
+    wider: np.ndarray = bent | np.append(bent[1:], False) | np.append(False, bent[:-1])
+    return wider
 
 
 def over_epochs(record: Record) -> Figure:
@@ -90,7 +123,7 @@ def over_epochs(record: Record) -> Figure:
     Returns:
         The figure.
     """
-    fig, axes = plt.subplots(1, 2, figsize=(7.4, 2.9), sharex=True)
+    fig, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.9), sharex=True)
     function = record.config.function
     held, epochs = stuck(function, record.metrics["mse"]), list(marks(record.config))
     panels = (
@@ -135,10 +168,11 @@ def strips(found: Mapping[str, Record]) -> Figure:
         Wilson's 95 % intervals.
     """
     fig, (left, right) = plt.subplots(
-        1, 2, figsize=(7.4, 0.9 + 0.24 * len(found)), sharey=True, width_ratios=(1.6, 1)
+        1, 2, figsize=(WIDTH, 0.9 + 0.24 * len(found)), sharey=True, width_ratios=(1.6, 1)
     )
     for row, record in enumerate(found.values()):
-        strip(left, row, record, "mse", 1 / level(record.config.function))
+        factor = 1 / level(record.config.function)
+        strip(left, row, record, "mse", factor, rasterized=True)
         count = tally_of(record)
         low, high = count.interval
         colour = FREE if row else "black"
@@ -155,7 +189,7 @@ def strips(found: Mapping[str, Record]) -> Figure:
     left.axvline(1.0, **CONVEX)
     left.set_xscale("log")
     left.xaxis.set_major_formatter(PlainLog())
-    left.set_xlabel("test MSE / that of the best convex function")
+    left.set_xlabel("test MSE / best convex function's")
     right.set_xlim(0, 1)
     right.set_xlabel("share of stuck runs")
     left.set_yticks(range(len(found)), list(found))
@@ -181,7 +215,7 @@ def ten_and_fifty(starts: Mapping[str, Record]) -> Figure:
     Returns:
         The figure; bars are medians, words count the stuck runs.
     """
-    fig, ax = plt.subplots(figsize=(7.4, 0.8 + 0.8 * len(starts)))
+    fig, ax = plt.subplots(figsize=(WIDTH, 0.8 + 0.8 * len(starts)))
     names, place = [], 0
     for name, record in starts.items():
         for count in (10, len(record.config.seeds)):

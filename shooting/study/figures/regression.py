@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 
 from shooting.study.data.functions import BOUND, FUNCTIONS
 from shooting.study.experiments.models import MODELS
-from shooting.study.figures.style import MODEL_COLOURS, Colours, PlainLog
+from shooting.study.figures.style import MODEL_COLOURS, WIDTH, Colours, PlainLog
 
 LABELS = {
     "quadratic-like": "quadratic-like: $x^2 + 3/(1+x^2)$",
@@ -22,7 +22,7 @@ LABELS = {
 }
 
 
-MOST_LINES = 32  # of the entries of a matrix, evenly chosen: more only blacken the panel
+MOST_LINES = 16  # of the entries of a matrix, the largest: more only blacken the panel
 
 
 class Drawn(Protocol):
@@ -85,7 +85,7 @@ def by_inflation(
         r for r in results if r.config.function == function and r.config.particles in (0, particles)
     ]
     factors = sorted({r.config.inflation for r in chosen})
-    fig, axes = plt.subplots(1, 2, figsize=(7.4, 3.4))
+    fig, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.7))
     for ax, key, label in zip(
         axes, ("loss", "complexity"), ("100·MSE + R", "∫ log₂ complexity"), strict=True
     ):
@@ -147,7 +147,7 @@ def box(
             xycoords=frame or ax.get_xaxis_transform(),
             textcoords="offset points",
             ha="center",
-            fontsize=7,
+            fontsize=8,
         )
 
 
@@ -167,7 +167,7 @@ def fits(results: Sequence[Drawn], *, columns: str, colours: Colours = MODEL_COL
     fig, axes = plt.subplots(
         len(rows),
         len(keys),
-        figsize=(7.4, 0.4 + 2.0 * len(rows)),
+        figsize=(WIDTH, 0.4 + 2.0 * len(rows)),
         sharex=True,
         sharey="row",
         squeeze=False,
@@ -177,8 +177,9 @@ def fits(results: Sequence[Drawn], *, columns: str, colours: Colours = MODEL_COL
         column = keys.index(getattr(r.config, columns))
         ax = axes[rows.index(r.config.function), column]
         target = FUNCTIONS[r.config.function](torch.as_tensor(x)).numpy()
-        if "fit" in r.arrays:  # else every run failed
-            ax.plot(x, r.arrays["fit"].T, color=colours[r.config.model], lw=0.8, alpha=0.7)
+        if "fit" in r.arrays:  # else every run failed; every second point is as fine as the eye
+            curves = r.arrays["fit"][:, ::2].T
+            ax.plot(x[::2], curves, color=colours[r.config.model], lw=0.8, alpha=0.7)
         ax.plot(x, target, color="black", lw=1.2, ls="--")
         if "particles" in r.arrays:
             _mark_particles(ax, r.arrays["particles"][0])
@@ -201,7 +202,7 @@ def _mark_particles(ax: Axes, positions: np.ndarray) -> None:
 
 def mapping_over_depth(results: Sequence[Drawn]) -> Figure:
     """Fig. 9: how inputs travel through depth, first run of each result."""
-    fig, axes = plt.subplots(1, len(results), figsize=(7.4, 3.2), squeeze=False)
+    fig, axes = plt.subplots(1, len(results), figsize=(WIDTH, 3.2), squeeze=False)
     depth = np.linspace(0, 1, 11)
     for ax, r in zip(axes[0], results, strict=True):
         ax.set_title(LABELS[r.config.function])
@@ -217,13 +218,20 @@ def mapping_over_depth(results: Sequence[Drawn]) -> Figure:
 
 
 def control_over_depth(results: Sequence[Drawn]) -> Figure:
-    """Figs. 10 and 11: entries of theta1, b1, theta2, b2, theta3 over depth, one row per result."""
+    """Figs. 10 and 11: entries of theta1, b1, theta2, b2, theta3 over depth, one row per result.
+
+    Args:
+        results: Ensembles; the first run of each is drawn.
+
+    Returns:
+        The figure; every axis contains zero, so that what hardly changes looks so.
+    """
     names = ("theta1", "b1", "theta2", "b2", "theta3")
     titles = ("θ₁", "b₁", "θ₂", "b₂", "θ₃")
     fig, axes = plt.subplots(
         len(results),
         len(names),
-        figsize=(7.4, 0.5 + 1.7 * len(results)),
+        figsize=(WIDTH, 0.5 + 1.7 * len(results)),
         sharex=True,
         squeeze=False,
     )
@@ -234,7 +242,10 @@ def control_over_depth(results: Sequence[Drawn]) -> Figure:
         depth = np.linspace(0, 1, r.arrays["theta/b1"].shape[1])
         for ax, name in zip(row, names, strict=True):
             entries = r.arrays[f"theta/{name}"][0]
-            ax.plot(depth, entries[:, :: -(-entries.shape[1] // MOST_LINES)], lw=0.8)
+            largest = np.argsort(-np.abs(entries).max(axis=0))[:MOST_LINES]
+            ax.plot(depth, entries[:, largest], lw=0.8)
+            low, high = min(0.0, entries.min()), max(0.0, entries.max())
+            ax.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
             ax.tick_params(labelsize=8)
     for top, bottom, title in zip(axes[0], axes[-1], titles, strict=True):
         top.set_title(title)
@@ -275,7 +286,7 @@ def all_inflations(
     Returns:
         The figure: a row per function. Failed runs are NaN and not drawn.
     """
-    fig, axes = plt.subplots(2, 2, figsize=(7.4, 5.2), sharex=True)
+    fig, axes = plt.subplots(2, 2, figsize=(WIDTH, 5.2), sharex=True)
     keys = {"loss": "100·MSE + R", "complexity": "∫ log₂ complexity"}
     for row, function in zip(axes, FUNCTIONS, strict=True):
         for ax, (key, label) in zip(row, keys.items(), strict=True):

@@ -70,6 +70,24 @@ def test_film_shows_the_look_before_an_epoch():
     assert [h == 7.0 for h in heights] == [False, True, True, False, False]
 
 
+def test_random_fields_mark_what_bends_and_count_all():
+    parabolas = np.arange(1, 5)[:, None] * X**2
+    fig = draw.random_fields({"up": parabolas, "down": -parabolas}, most=3)
+    up, down = fig.axes
+    assert [ax.get_title("left").split("\n") for ax in fig.axes] == [
+        ["up", "100 % convex"],
+        ["down", "0 % convex"],
+    ]
+    assert [len(ax.lines) for ax in fig.axes] == [6, 6]
+    assert (bent(up), bent(down)) == (0, len(X))
+    fig.canvas.draw()
+
+
+def test_a_single_kink_is_drawn_as_a_piece():
+    fig = draw.random_fields({"kink": -np.abs(X)[None]})
+    assert bent(fig.axes[0]) == 3
+
+
 def test_over_epochs_tells_stuck_from_free():
     fig = draw.over_epochs(made(stuck=(0, 1, 2), seeds=tuple(range(10))))
     words = [t.get_text() for t in fig.axes[1].get_legend().get_texts()]
