@@ -181,7 +181,7 @@ def test_make_paper_hands_one_moment_to_all_its_pages():
 
 def test_make_paper_refuses_what_is_no_moment_before_it_removes_pages():
     told = make("-n", "paper", "EXPERIMENT=spiral", "FRESH=26.11")
-    asked, removed = told.index("-m shooting status"), told.index("rm -f _build/runs/paper/11_")
+    asked, removed = told.index("-m shooting status"), told.index("rm -f _build/runs/paper/12_")
     assert asked < removed
 
 
