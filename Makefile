@@ -23,8 +23,8 @@ help: ## this list (the default)
 book: $(SITE)/.done ## execute the notebooks (profile quick) and build the book
 	@echo "The book is ready: open $(SITE)/index.html"
 
-page: $(ONE_PAGE) ## execute one notebook and build a book of that page alone: PAGE=31_own_model
-	$(if $(ONE_PAGE),,$(error expected PAGE to be a notebook in notebooks/, got '$(PAGE)': try make page PAGE=31_own_model))
+page: $(ONE_PAGE) ## execute one notebook and build a book of that page alone: PAGE=20_own_model
+	$(if $(ONE_PAGE),,$(error expected PAGE to be a notebook in notebooks/, got '$(PAGE)': try make page PAGE=20_own_model))
 	@echo "The page is ready: open $<"
 
 paper: $(STAMP) ## the book at the paper's scale, or one page of it: EXPERIMENT=… (hours to days; FRESH=1: all anew; FRESH=2026-11-26: since then)

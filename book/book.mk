@@ -102,10 +102,10 @@ $(SUMMARIES) $(SUMMARIES:$(QUICK_RUNS)/%=$(PAPER_RUNS)/%): $(NOTEBOOKS) $(wildca
 # pages that only read them wait for it.
 gathers     = $(notdir $(shell grep -l 'records.gather(.$(1)., profile)' notebooks/*.ipynb))
 COMPUTING  := $(call gathers,.*)
-READING    := 30_speed.ipynb 40_claims.ipynb 41_map.ipynb 42_report.ipynb
+READING    := 19_speed.ipynb 40_claims.ipynb 41_map.ipynb 42_report.ipynb
 $(READING:%=$(PAPER_RUNS)/%): | $(COMPUTING:%=$(PAPER_RUNS)/%)
 ifeq ($(EXPERIMENT),)
-$(PAPER_RUNS)/13_ablations.ipynb $(PAPER_RUNS)/16_convex_trap.ipynb: | $(PAPER_RUNS)/10_regression.ipynb
+$(PAPER_RUNS)/14_ablations.ipynb $(PAPER_RUNS)/11_convex_trap.ipynb: | $(PAPER_RUNS)/10_regression.ipynb
 endif
 
 # The page of EXPERIMENT; what `make paper` is asked for is checked before anything is removed.

@@ -158,7 +158,7 @@ def foot(page: str, path: Path) -> str:
     """The provenance of a page.
 
     Args:
-        page: Its name, as notebooks/12_circles.
+        page: Its name, as notebooks/13_circles.
         path: Its source as Sphinx reads it.
 
     Returns:

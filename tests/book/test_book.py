@@ -9,7 +9,7 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup
 
-RECORDED = ("10_regression", "16_convex_trap", "11_spiral", "12_circles", "13_ablations")
+RECORDED = ("10_regression", "11_convex_trap", "12_spiral", "13_circles", "14_ablations")
 GENERATED = {"genindex.html", "search.html", "prf-prf.html"}
 
 

@@ -28,12 +28,12 @@ def test_control_a_figure_that_is_not_saved_is_noticed():
 
 def test_a_figure_offers_the_files_there_are(tmp_path, monkeypatch):
     monkeypatch.setenv("SHOOTING_FIGDIR", str(tmp_path))
-    bare = figure_files.line("notebooks/12_circles", "flow", "make it")
+    bare = figure_files.line("notebooks/13_circles", "flow", "make it")
     assert "<a " not in bare
     assert "<code>make it</code>" in bare
     for kind in figure_files.KINDS:
         (tmp_path / f"flow.{kind}").write_text(kind)
-    full = figure_files.line("notebooks/12_circles", "flow", "make it")
+    full = figure_files.line("notebooks/13_circles", "flow", "make it")
     assert re.findall(r'href="\.\./_figures/flow\.(\w+)"', full) == ["svg", "pdf", "png"]
 
 
@@ -60,7 +60,7 @@ def test_control_only_the_notebook_that_writes_a_movie_is_named(root):
 
 def test_a_drawing_is_shown_in_two_versions():
     parsed = BeautifulSoup(
-        figure_files.picture("notebooks/12_circles", "flow", 'a "flow"'), "html.parser"
+        figure_files.picture("notebooks/13_circles", "flow", 'a "flow"'), "html.parser"
     )
     images = parsed.select("img")
     assert [i["src"] for i in images] == ["../_figures/flow.svg", "../_figures/flow-dark.svg"]

@@ -28,7 +28,7 @@ def test_every_page_says_where_it_comes_from(site):
 
 
 def test_records_of_a_page_are_listed_by_id(root, site):
-    page = checks.parse(site / "notebooks" / "12_circles.html").select_one(".provenance")
+    page = checks.parse(site / "notebooks" / "13_circles.html").select_one(".provenance")
     stored = {p.stem for p in (root / "book" / "records" / "circles").glob("*.json")}
     assert {code.get_text() for code in page.select("details code")} == stored
     other = checks.parse(site / "notebooks" / "01_optimal_control.html")

@@ -98,7 +98,7 @@ def test_trainings_asked_for_by_name_are_the_papers_unless_said(command, told, a
         (("book", "PROFILE=paper"), "make book is quick, make paper has the paper's scale"),
         (("reference", "PROFILE=paper"), "pages have no PROFILE"),
         (("runs",), "EXPERIMENT is missing"),
-        (("page",), "try make page PAGE=31_own_model"),
+        (("page",), "try make page PAGE=20_own_model"),
         (("page", "PAGE=99_nothing"), "got '99_nothing'"),
     ],
 )
@@ -108,7 +108,7 @@ def test_what_makes_no_sense_is_refused_with_a_sentence(arguments, sentence):
 
 def test_a_quick_page_takes_its_defaults_and_reads_committed_records_only():
     quick, paper = (
-        make("-n", "-B", f"_build/runs/{scale}/12_circles.ipynb") for scale in ("quick", "paper")
+        make("-n", "-B", f"_build/runs/{scale}/13_circles.ipynb") for scale in ("quick", "paper")
     )
     (line,) = (line for line in quick.splitlines() if "run_notebook.py" in line)
     assert "--profile" not in line
@@ -145,8 +145,8 @@ def test_pages_that_read_records_wait_for_those_that_compute_them():
         alone = executed_at_scale(f"_build/runs/paper/{name}", "READING=")
         assert alone == [name]  # the control: nothing else makes it wait
     # this one computes some and reads the others
-    pair = executed_at_scale("_build/runs/paper/13_ablations.ipynb")
-    assert pair == ["10_regression.ipynb", "13_ablations.ipynb"]
+    pair = executed_at_scale("_build/runs/paper/14_ablations.ipynb")
+    assert pair == ["10_regression.ipynb", "14_ablations.ipynb"]
 
 
 def test_make_paper_knows_no_other_experiment():
@@ -155,11 +155,11 @@ def test_make_paper_knows_no_other_experiment():
 
 
 def test_one_page_is_a_book_of_its_own():
-    told = make("-n", "-B", "page", "PAGE=12_circles")
+    told = make("-n", "-B", "page", "PAGE=13_circles")
     executed = [line for line in told.splitlines() if "run_notebook.py" in line]
-    assert [line.split()[-1] for line in executed] == ["_build/runs/quick/12_circles.ipynb"]
-    assert "root: notebooks/12_circles" in told
-    assert "open _build/page/html/notebooks/12_circles.html" in told
+    assert [line.split()[-1] for line in executed] == ["_build/runs/quick/13_circles.ipynb"]
+    assert "root: notebooks/13_circles" in told
+    assert "open _build/page/html/notebooks/13_circles.html" in told
 
 
 # --- the environment -----------------------------------------------------------------------

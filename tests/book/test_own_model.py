@@ -1,4 +1,4 @@
-"""The lines of `notebooks/31_own_model.ipynb` and of README.md, taken from there and tested."""
+"""The lines of `notebooks/20_own_model.ipynb` and of README.md, taken from there and tested."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 import shooting
 
-PAGE = "notebooks/31_own_model.ipynb"
+PAGE = "notebooks/20_own_model.ipynb"
 SEEDS = (3, 5)
 
 

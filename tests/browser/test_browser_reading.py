@@ -8,7 +8,7 @@ from tests.browser.visit import Visit
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-PAGE = "notebooks/12_circles.html"
+PAGE = "notebooks/13_circles.html"
 FOCUSED = "() => document.activeElement.textContent.trim()"
 IN_ARTICLE = "() => document.activeElement.closest('article') !== null"
 ON_CODE = "() => document.activeElement.matches('details.hide > summary')"

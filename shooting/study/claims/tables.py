@@ -19,14 +19,14 @@ def verdicts_of(page: str) -> str:
     """The verdicts on the claims of a page, as a table for its end.
 
     Args:
-        page: Its name in notebooks/, such as ``12_circles``.
+        page: Its name in notebooks/, such as ``13_circles``.
 
     Raises:
         ValueError: If no claim belongs to the page.
     """
     mine = [(c, c.verdict()) for c in load_claims() if c.page == f"notebooks/{page}"]
     if not mine:
-        raise ValueError(f"expected a page with claims, got {page!r}; try '12_circles'")
+        raise ValueError(f"expected a page with claims, got {page!r}; try '13_circles'")
     return table(
         ("claim", "the paper says", "found", "verdict"),
         [(escape(c.id), escape(c.claim), found(v), badge(v.counted)) for c, v in mine],

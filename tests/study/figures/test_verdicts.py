@@ -16,7 +16,7 @@ LOW = np.linspace(1, 1.1, 10)
 RATE = Part("rate at α = 5", (0.1, 0.04), (0.04, 0.2), "reproduced", (50, 0), is_rate=True)
 
 
-def claim(name, page="12_circles", short="short"):
+def claim(name, page="13_circles", short="short"):
     return Claim(name, "Fig. 2", "It is low.", page=f"notebooks/{page}", short=short)
 
 
