@@ -15,7 +15,7 @@ from shooting.study.claims import judge_all
 
 ROWS = {
     "reproduced": "reproduced",
-    "in part": "partly",
+    "partly": "partly",
     "not reproduced": "not reproduced",
     "not run, because records are missing": "not run",
 }
@@ -40,7 +40,7 @@ def test_front_page_counts_verdicts_as_the_claims_do(front):
 def test_control_a_count_that_was_typed_is_noticed(front):
     verdicts = Counter(verdict.status for _, verdict in judge_all())
     page = checks.BeautifulSoup(str(front), "html.parser")
-    cell = next(row for row in page("tr") if row.get_text(" ", strip=True).startswith("in part"))
+    cell = next(row for row in page("tr") if row.get_text(" ", strip=True).startswith("partly"))
     cell("td")[1].string = str(verdicts["partly"] + 1)
     assert counted(page) != {name: verdicts[name] for name in ROWS.values()}
 
