@@ -5,7 +5,7 @@ from typing import Any
 
 from bs4 import BeautifulSoup
 
-COLUMNS = 3  # a table with fewer fits a phone as it is
+COLUMNS = 2  # a list fits a phone as it is
 TABLE = re.compile(r"<table\b.*?</table>", re.DOTALL)
 
 
