@@ -69,16 +69,27 @@ class FitConfig:
     freeze: Mapping[str, int] | tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
-        lengths = {
-            part: require_count(epochs, f"the epochs in which {part!r} stays", least=0)
-            for part, epochs in dict(self.freeze).items()
-        }
-        object.__setattr__(self, "freeze", tuple(sorted(lengths.items())))
-        if self.epochs < 1 or not self.learning_rate > 0:
+        object.__setattr__(self, "freeze", _lengths(self.freeze))
+        object.__setattr__(self, "epochs", require_count(self.epochs, "the number of epochs"))
+        if not self.learning_rate > 0:
             raise ValueError(
-                f"expected at least one epoch and a positive learning rate, got {self.epochs} and "
-                f"{self.learning_rate}; try FitConfig(epochs=100, learning_rate=0.01)"
+                f"expected a positive learning rate, got {self.learning_rate}; try 0.01"
             )
+
+
+def _lengths(freeze: Any) -> tuple[tuple[str, int], ...]:
+    """Sorted pairs of a part and the epochs for which it stays, from a mapping or from pairs."""
+    given = freeze.items() if isinstance(freeze, Mapping) else freeze
+    is_list = isinstance(given, Iterable) and not isinstance(given, str)
+    pairs = list(given) if is_list else [given]
+    named = [p for p in pairs if isinstance(p, tuple) and len(p) == 2 and isinstance(p[0], str)]
+    if len(named) < len(pairs) or len(dict(named)) < len(named):
+        raise ValueError(
+            f"expected names of parts, each once, with numbers of epochs, got {freeze!r}; try "
+            "freeze={'x': 50}"
+        )
+    what = "the epochs in which {!r} stays"
+    return tuple(sorted((p, require_count(n, what.format(p), least=0)) for p, n in named))
 
 
 @dataclass
@@ -220,18 +231,20 @@ def _train_step(model: Any, task: Task, batch: Any, now: _Progress) -> Tensor:
 
 
 def _freeze(model: Any, adam: Adam, config: FitConfig, epoch: int) -> None:
-    """Freeze or release the named parts of the flat parameter, where one begins or ends to stay."""
-    lengths = dict(config.freeze)
-    if not lengths or epoch not in (0, *lengths.values()):
-        return
-    known = _parts(model, adam.active)
-    for part, length in lengths.items():
+    """Hold the named parts of the flat parameter in this epoch, and none but these.
+
+    The masks are set anew in every epoch: those of a checkpoint may come from another config.
+    """
+    known = _parts(model, adam.active) if config.freeze else {}
+    for entries in adam.active.values():
+        entries.fill_(1.0)
+    for part, length in dict(config.freeze).items():
         if part not in known:
             raise ValueError(
                 f"expected parts to freeze among {sorted(known)}, got {part!r}; correct the name"
             )
-        for entries in known[part]:
-            entries.fill_(0.0 if epoch < length else 1.0)
+        for entries in known[part] if epoch < length else ():
+            entries.fill_(0.0)
 
 
 def _parts(model: Any, flat: Mapping[str, Tensor]) -> dict[str, list[Tensor]]:

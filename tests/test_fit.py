@@ -147,12 +147,16 @@ def test_parameters_of_a_larger_module_are_counted():
     assert count_parameters(model, 2) == model[0].count
 
 
-@pytest.mark.parametrize(
-    ("epochs", "rate"), [(0, 0.1), (-1, 0.1), (5, 0.0), (5, -0.1), (5, float("nan"))]
-)
-def test_bad_config_is_refused(epochs, rate):
-    with refused(f"{epochs} and {rate}"):
-        FitConfig(epochs, rate)
+@pytest.mark.parametrize("epochs", [0, -1, 2.5, True])
+def test_number_of_epochs_is_a_count(epochs):
+    with refused("the number of epochs", repr(epochs)):
+        FitConfig(epochs)
+
+
+@pytest.mark.parametrize("rate", [0.0, -0.1, float("nan")])
+def test_learning_rate_is_positive(rate):
+    with refused("a positive learning rate", str(rate)):
+        FitConfig(5, rate)
 
 
 def test_unknown_part_to_freeze_is_refused():
@@ -164,6 +168,40 @@ def test_unknown_part_to_freeze_is_refused():
 def test_length_that_is_no_number_of_epochs_is_refused(epochs):
     with refused("'lift_bias'", repr(epochs)):
         FitConfig(5, freeze={"x": 1, "lift_bias": epochs})
+
+
+@pytest.mark.parametrize(
+    "freeze",
+    ["x", "", None, 5, ["x", "v"], ["x5"], ("x", 50), (("x", 1), ("x", 2)), {2: 3}],
+    ids=repr,
+)
+def test_what_is_no_mapping_of_parts_is_refused(freeze):
+    with refused("names of parts, each once", "try freeze={'x': 50}"):
+        FitConfig(5, freeze=freeze)
+
+
+def trained_for_three(freeze):
+    """The state that a training leaves after three epochs of two steps."""
+    memory = Memory()
+    fit(build(seeds=[0, 1]), Square((0, 1)), settings(3, freeze=freeze), checkpoint=memory)
+    return memory.states[-1]
+
+
+@pytest.mark.parametrize("before", [{}, {"x": 5}], ids=["nothing", "x for 5 epochs"])
+@pytest.mark.parametrize("after", [{}, {"x": 4}, {"x": 6}], ids=repr)
+def test_a_resumed_training_holds_what_its_own_config_says(before, after):
+    """Masks of a checkpoint belong to the config that made it."""
+    model, task, saved = build(seeds=[0, 1]), Square((0, 1)), Memory(trained_for_three(before))
+    fit(model, task, settings(7, freeze=after), checkpoint=saved)
+    seen = [model.split_flat(f)["x"] for f in task.seen]  # before each of 4 epochs' 2 steps
+    still = [torch.equal(now, seen[0]) for now in seen]
+    assert still == [k <= 2 * max(after.get("x", 0) - 3, 0) for k in range(8)]
+
+
+def test_an_unknown_part_is_refused_after_a_resume_too():
+    saved = Memory(trained_for_three({}))
+    with refused("'zz'"):
+        fit(build(seeds=[0, 1]), Square((0, 1)), settings(7, freeze={"zz": 1}), checkpoint=saved)
 
 
 def test_config_keeps_what_is_frozen_as_it_was():

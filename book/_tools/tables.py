@@ -26,7 +26,8 @@ def labelled(table: str) -> str:
         return table
     for row in rows:
         for name, cell in zip(names, row.find_all(("td", "th")), strict=True):
-            cell["data-label"] = name
+            if name:
+                cell["data-label"] = name
     assert parsed.table is not None
     parsed.table["class"] = [*parsed.table.get("class", []), "cards"]
     return str(parsed)

@@ -9,7 +9,7 @@ import numpy as np
 
 from shooting.study.claims.loading import Runs, judge, load
 from shooting.study.claims.rule import NOT, PARTLY, REPRODUCED, Part, Verdict, compare, median
-from shooting.study.claims.words import listed, lower_share, number, percent, share
+from shooting.study.claims.words import SIZE, listed, lower_share, number, percent, share
 from shooting.study.experiments.circles import CIRCLES, FACTORS, WEIGHTS, CirclesConfig, wilson
 
 PLAIN, LOUDEST = 1.0, max(WEIGHTS)  # the loss as it is, and raised as far as we raise it
@@ -119,5 +119,5 @@ def simpler_flows() -> Verdict:
         f"by {share(lower_share(p))} from α = {a} to {b}"
         for p, (a, b) in zip(parts, pairwise(FACTORS), strict=True)
     ]
-    found = f"A larger α multiplies the complexity of the flow {listed(steps)}."
+    found = f"A larger α multiplies the {SIZE} {listed(steps)}."
     return judge(parts, by, found=found)

@@ -14,9 +14,9 @@ import yaml
 
 from shooting.study import records
 from shooting.study.claims.convex_trap import WITHIN, stuck, tally_of
-from shooting.study.claims.effects import CONFIDENCE, RESAMPLES
+from shooting.study.claims.effects import middle, resampled
 from shooting.study.claims.regression import runs_of
-from shooting.study.claims.rule import median_interval
+from shooting.study.claims.rule import median, median_interval
 from shooting.study.experiments.convex_trap import (
     CONTROLS,
     CONVEX_TRAP,
@@ -295,12 +295,8 @@ def spiral_pairs() -> list[tuple[str, Record | None, Record | None]]:
 
 def median_short(record: Record) -> tuple[float, float, float]:
     """Median loss on short snippets, with the ends of its 95 % bootstrap interval."""
-    values = np.asarray(record.metrics["short_loss"], dtype=float)
-    values = np.where(np.isnan(values), np.inf, values)
-    draws = np.random.default_rng(0).choice(values, (RESAMPLES, len(values)))
-    tail = (1 - CONFIDENCE) / 2
-    ends = np.quantile(np.median(draws, axis=1), [tail, 1 - tail], method="inverted_cdf")
-    return float(np.median(values)), float(ends[0]), float(ends[1])
+    values = np.nan_to_num(np.asarray(record.metrics["short_loss"], dtype=float), nan=np.inf)
+    return (median(values), *middle(resampled(values, values)[0]))
 
 
 def _on_the_spiral() -> Prediction:

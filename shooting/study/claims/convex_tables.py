@@ -13,6 +13,7 @@ from shooting.study.claims import convex_hypotheses as predicted
 from shooting.study.claims.convex_trap import Tally, stuck, tally_of
 from shooting.study.claims.convex_words import counted
 from shooting.study.claims.regression import runs_of
+from shooting.study.claims.rule import median
 from shooting.study.experiments.circles import wilson
 from shooting.study.experiments.convex_trap import CONVEX_TRAP, afterwards
 from shooting.study.experiments.regression import RegressionConfig
@@ -65,7 +66,7 @@ def _row(name: str, found: Any) -> list[str]:
         return [name, *[WAITING] * 3]
     held = stuck(found.config.function, found.metrics["mse"])
     low, high = wilson(int(held.sum()), len(held))
-    middle = f"{np.median(found.metrics['loss']):.3f}"
+    middle = f"{median(found.metrics['loss']):.3f}"
     share = f"{100 * low:.0f} to {100 * high:.0f} %"
     return [name, f"{held.sum()} of {len(held)}", share, middle]
 

@@ -16,6 +16,7 @@ from shooting.study.claims.convex_hypotheses import (
     unbent,
 )
 from shooting.study.claims.convex_trap import Tally, level, stuck, tally_of
+from shooting.study.claims.rule import median
 from shooting.study.claims.words import listed
 from shooting.study.experiments.convex_trap import PUBLISHED, TRACED, marks
 from shooting.study.records import Record
@@ -56,8 +57,8 @@ def headline(main: Record, cured: Record) -> dict[str, Any]:
         "count-cured": other.stuck,
         "runs": count.runs,
         "level": 100 * level(main.config.function),
-        "loss": float(np.median(main.metrics["loss"])),
-        "loss-cured": float(np.median(cured.metrics["loss"])),
+        "loss": median(main.metrics["loss"]),
+        "loss-cured": median(cured.metrics["loss"]),
         "ten": int(held[:10].sum()),
     }
 

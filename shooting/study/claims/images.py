@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import numpy as np
+
 from shooting.study import records
 from shooting.study.claims.effects import Effect
 from shooting.study.claims.loading import Runs, judge, load
@@ -82,16 +84,17 @@ def _resolved(by: Mapping[str, Runs]) -> str:
     with one run, and that of a difference of models, on the same digits, is not recorded.
     """
     errors = {m: _mse(r) for m, r in by.items()}
+    found = np.array(list(errors.values()))  # a failed model makes NaN of what it is part of
     s = max(
         float(r.metrics["mse_std"][0]) / math.sqrt(SOURCES[r.config.source].test)
         for r in by.values()
     )
-    away = max(abs(e - LOWER * EARLIER) for e in errors.values()) / s
-    apart = (max(errors.values()) - min(errors.values())) / s
+    away = float(np.abs(found - LOWER * EARLIER).max()) / s
+    apart = float(np.ptp(found)) / s
     each = listed(f"{number(e)} ({MODELS[m]})" for m, e in errors.items())
     end = ", so one run per model does not decide" if away < Z else ""
     return (
-        f"The errors {each} are {shares([e / EARLIER for e in errors.values()])} of the best "
+        f"The errors {each} are {shares(list(found / EARLIER))} of the best "
         f"earlier one, and at most {share(away)} standard errors (of {s:.2g} over test digits) "
         f"from the criterion {number(LOWER * EARLIER)} and {share(apart)} from each other{end}."
     )
@@ -107,9 +110,9 @@ def comparable_performance() -> Verdict:
         for m, r in by.items()
         if m != first
     ]
+    largest = float(np.max([_mse(r) for r in by.values()]))  # one that failed is not left out
     found = (
-        f"The largest error is {share(max(map(_mse, by.values())) / best)} times the smallest; "
-        f"{ALIKE:g} is allowed."
+        f"The largest error is {share(largest / best)} times the smallest; {ALIKE:g} is allowed."
     )
     return judge(parts, by, found=found)
 

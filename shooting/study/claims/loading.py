@@ -66,8 +66,6 @@ def load(
     return records.require_all(found, experiment.name)
 
 
-def judge(
-    parts: Sequence[Part], by: Mapping[Any, Runs], note: str = "", *, found: str = ""
-) -> Verdict:
+def judge(parts: Sequence[Part], by: Mapping[Any, Runs], *, found: str = "") -> Verdict:
     """The verdict on comparisons of these runs (see `combine`)."""
-    return combine(parts, [i for runs in by.values() for i in runs.ids], note, found=found)
+    return combine(parts, [i for runs in by.values() for i in runs.ids], found=found)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from shooting.study import records
+from shooting.study.claims.rule import median
 from shooting.study.experiments import regression, spiral
 from shooting.study.experiments.bouncing_balls import BOUNCING_BALLS, BallsConfig
 from shooting.study.experiments.circles import CIRCLES, WEIGHTS, CirclesConfig
@@ -136,8 +137,7 @@ def regression_range(function: str, metric: str) -> str:
     found = [r for c in configs if (r := records.load(REGRESSION, c)) is not None]
     if not found:
         return missing("regression")
-    # as in the rule of verdicts, failed runs are infinitely bad
-    middle = [float(np.median(np.nan_to_num(r.metrics[metric], nan=np.inf))) for r in found]
+    middle = [median(r.metrics[metric]) for r in found]
     return f"medians from {min(middle):.2g} to {max(middle):.2g} ({len(found)} of {len(configs)})"
 
 

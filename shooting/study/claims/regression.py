@@ -19,6 +19,7 @@ from shooting.study.claims.rule import (
     threshold,
 )
 from shooting.study.claims.words import (
+    SIZE,
     fitted,
     listed,
     lower_share,
@@ -102,7 +103,7 @@ def quadratic_lowest_complexity() -> Verdict:
     """K1b: ... at the lowest complexity of the models that fit: all but static with particles."""
     by, parts = _contest("quadratic-like", ["complexity"], [DYNAMIC], DIRECT)
     found = (
-        f"The dynamic model's complexity is {shares(_lower(parts.values()))} of a direct model's, "
+        f"The dynamic model's {SIZE} is {shares(_lower(parts.values()))} of a direct model's, "
         f"over {AT}."
     )
     return judge(list(parts.values()), by, found=found)
@@ -146,11 +147,10 @@ def _basin(runs: Sequence[Runs], bound: float) -> str:
 
 def _convex_misses(runs: Runs, bound: float) -> tuple[int, int]:
     """How many runs that do not fit are convex, and how many do not fit, where curves are kept."""
-    curves = [r.arrays["fit"] for r in runs.found if "fit" in r.arrays]
-    if not curves:
-        return 0, 0
-    misses = ~(np.asarray(runs.metrics["mse"]) < bound)
-    return int(is_convex(np.concatenate(curves))[misses].sum()), int(misses.sum())
+    pairs = [(r.arrays["fit"], r.metrics["mse"]) for r in runs.found if "fit" in r.arrays]
+    misses = [~(np.asarray(errors) < bound) for _, errors in pairs]
+    convex = [is_convex(c)[m].sum() for (c, _), m in zip(pairs, misses, strict=True)]
+    return int(sum(convex)), int(sum(m.sum() for m in misses))
 
 
 def _counts(by: Mapping[str, Runs], bound: float) -> str:
@@ -179,7 +179,7 @@ def cubic_particles_best_and_simplest() -> Verdict:
     )
     found = (
         f"On the cubic the two particle models have {loss} of a direct model's median loss and "
-        f"{complexity} of its complexity, over {AT}."
+        f"{complexity} of its {SIZE}, over {AT}."
     )
     return judge(list(parts.values()), by, found=found)
 
@@ -271,7 +271,7 @@ def particles_trade_complexity() -> Verdict:
     ]
     error, complexity = map(with_interval, parts)
     found = (
-        f"The median error with 25 particles is {error} of that with 2; the complexity with 2 is "
+        f"The median error with 25 particles is {error} of that with 2; the {SIZE} with 2 is "
         f"{complexity} of that with 25."
     )
     return judge(parts, by, found=found)

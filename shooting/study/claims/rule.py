@@ -67,7 +67,7 @@ class Verdict:
 
     Attributes:
         status: ``reproduced``, ``partly``, ``not reproduced`` or ``not run``.
-        reason: The counts, and what a reader should know beside them; or why it is not run.
+        reason: The counts; or why it is not run.
         parts: The comparisons behind it.
         runs: Ids of the records used.
         found: What was found, in one sentence with its numbers; empty if it is not run.
@@ -140,25 +140,22 @@ def compare(
     return Part(what, medians, interval, status, (len(a), len(b)), size=effect)
 
 
-def median(values: Sequence[float]) -> float:
+def median(values: Sequence[float] | np.ndarray) -> float:
     """Median over runs, failed ones (NaN) as infinitely bad."""
     return float(np.median(_counted(values)))
 
 
-def _counted(values: Sequence[float]) -> np.ndarray:
+def _counted(values: Sequence[float] | np.ndarray) -> np.ndarray:
     found: np.ndarray = np.where(np.isnan(np.asarray(values)), np.inf, np.asarray(values))
     return found
 
 
-def combine(
-    parts: Sequence[Part], runs: Sequence[str] = (), note: str = "", *, found: str = ""
-) -> Verdict:
+def combine(parts: Sequence[Part], runs: Sequence[str] = (), *, found: str = "") -> Verdict:
     """Verdict on a claim made of several comparisons.
 
     Args:
         parts: At least one comparison.
         runs: Ids of the records used.
-        note: What a reader should know beside the counts.
         found: What was found, in one sentence; by default the range of the effects.
 
     Returns:
@@ -167,7 +164,7 @@ def combine(
     hold, none = (all(p.status == s for p in parts) for s in (REPRODUCED, NOT))
     status = REPRODUCED if hold else NOT if none else PARTLY
     half = sum(p.status == PARTLY for p in parts)
-    reason = held(parts) + (f", {half} partly" if half else "") + (f"; {note}" if note else "")
+    reason = held(parts) + (f", {half} partly" if half else "")
     said = _with_failures(found or _range(parts), parts)
     return Verdict(status, reason, tuple(parts), tuple(dict.fromkeys(runs)), said)
 

@@ -9,7 +9,7 @@ import numpy as np
 from shooting.study import records
 from shooting.study.claims.loading import Runs, judge, load
 from shooting.study.claims.rule import Verdict, compare, median, threshold
-from shooting.study.claims.words import listed, lower_share, shares
+from shooting.study.claims.words import SIZE, listed, lower_share, shares
 from shooting.study.experiments.models import MODELS
 from shooting.study.experiments.orbit import Course, lay_along, true_orbit
 from shooting.study.experiments.spiral import SPIRAL, SpiralConfig
@@ -23,7 +23,7 @@ RIVALS = (*STATIC, "dynamic_direct")
 NAMES = {
     "short_loss": "median short-range loss",
     "long_loss": "median long-range loss",
-    "complexity": "complexity",
+    "complexity": SIZE,
 }
 
 
@@ -81,11 +81,12 @@ def courses(config: SpiralConfig) -> list[Course]:
         config: A recorded setting.
 
     Returns:
-        One course for each of the first three runs; none if every run failed.
+        One course for each of the first three runs that did not fail.
     """
     record = records.load(SPIRAL, config)
     kept = record.arrays.get("long", ()) if record is not None else ()
-    return [lay_along(np.asarray(path, dtype=float), true_orbit()) for path in kept]
+    finite = [np.asarray(path, dtype=float) for path in kept if np.isfinite(path).all()]
+    return [lay_along(path, true_orbit()) for path in finite]
 
 
 def _shape_and_phase(kept: Sequence[Course]) -> str:

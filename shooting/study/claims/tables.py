@@ -79,11 +79,8 @@ def _named(claim: Claim) -> str:
 
 
 def found(verdict: Verdict) -> str:
-    """What was found and any note; or why the claim is not run."""
-    if not verdict.found:
-        return escape(verdict.reason)
-    note = verdict.reason.partition("; ")[2]
-    return escape(verdict.found) + (f"<br><small>{escape(note)}</small>" if note else "")
+    """What was found; or why the claim is not run."""
+    return escape(verdict.found or verdict.reason)
 
 
 def of_item(item: Item, judged: Mapping[str, Verdict]) -> str:

@@ -8,6 +8,9 @@ import numpy as np
 
 from shooting.study.claims.rule import Part
 
+SIZE = "squared norm of the weights (complexity is its logarithm)"  # what ratios of 2^C compare
+TINY = 1e-3
+
 
 def number(value: float) -> str:
     """Three digits; more than 999 with thousands marked; a failed run in words."""
@@ -15,13 +18,15 @@ def number(value: float) -> str:
         return "failed"
     if np.isinf(value):
         return "infinite"
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
 
 
 def share(value: float) -> str:
-    """A ratio to two decimals, small ones to two digits."""
+    """A ratio to two decimals, small ones to two digits, tiny ones as such."""
     if not np.isfinite(value):
         return number(value)
+    if 0 < value < TINY:
+        return f"less than {TINY:g}"
     return f"{value:.2g}" if value < 0.095 else f"{value:.2f}" if value < 10 else number(value)
 
 
@@ -38,7 +43,7 @@ def listed(items: Iterable[object]) -> str:
 
 def shares(values: Sequence[float]) -> str:
     """From the least to the largest ratio: ``0.48 to 0.94``."""
-    low, high = share(min(values)), share(max(values))
+    low, high = (share(float(end(values))) for end in (np.min, np.max))  # one NaN is not lost
     return low if low == high else f"{low} to {high}"
 
 

@@ -93,10 +93,11 @@ def lay_along(path: np.ndarray, orbit: Orbit) -> Course:
         ValueError: If the path is no curve in the plane, or the orbit too short for it.
     """
     reach = PACE * orbit.fine * (len(path) - 1) + 1
-    if path.ndim != 2 or path.shape[1] != 2 or len(orbit.points) < reach:
+    is_curve = path.ndim == 2 and path.shape[1] == 2 and path.size > 0 and np.isfinite(path).all()
+    if not is_curve or len(orbit.points) < reach:
         raise ValueError(
-            f"expected samples (n, 2) and an orbit of at least {reach} points, got {path.shape} "
-            f"and {len(orbit.points)}; try a longer orbit"
+            f"expected finite samples (n, 2) and an orbit of at least {reach} points, got "
+            f"{path.shape} and {len(orbit.points)}; leave failed runs out, or try a longer orbit"
         )
     at = _cheapest(np.asarray(path, dtype=float), orbit.points[:reach], orbit.fine)
     even = orbit.fine * np.arange(len(path))

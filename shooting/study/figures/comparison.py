@@ -11,6 +11,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from shooting.study.claims.rule import median
 from shooting.study.data.functions import BOUND, FUNCTIONS
 from shooting.study.experiments.ablations import STUCK, stuck
 from shooting.study.experiments.baselines import BASELINES
@@ -162,7 +163,7 @@ def _line(
         ls=":" if other else "--" if model in BASELINES else "-",
         color=colour,
     )
-    return place[-1], float(np.nanmedian(results[-1].metrics[key]))
+    return place[-1], median(results[-1].metrics[key])
 
 
 def _name_ends(ax: Axes, ends: Mapping[str, tuple[float, float]], colours: Colours) -> None:

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from shooting.study.claims.rule import median
 from shooting.study.experiments.ablations import stuck
 from shooting.study.experiments.models import MODELS
 from shooting.study.figures.regression import LABELS
@@ -81,7 +82,7 @@ def _strip(ax: Axes, place: float, values: Any, held: np.ndarray, colour: Any) -
     jitter = place + 0.16 * _spread(len(loss))
     ax.scatter(jitter[~held], loss[~held], s=8, color=colour, alpha=0.6, lw=0)
     ax.scatter(jitter[held], loss[held], s=14, color=colour, marker="x", lw=0.8)
-    middle = float(np.median(np.where(np.isnan(loss), np.inf, loss)))
+    middle = median(loss)
     ax.plot([place - 0.1, place + 0.1], [middle, middle], color="black", lw=2)
     if held.any():
         top = np.nanmax(loss) if np.isfinite(loss).any() else 1.0
@@ -164,7 +165,7 @@ def changes(results: Mapping[str, Runs]) -> Figure:
 def _change(ax: Axes, place: int, values: np.ndarray) -> None:
     jitter = place + 0.45 * _spread(len(values))
     ax.scatter(values, jitter, s=7, color=PALETTE[0], alpha=0.5, lw=0)
-    middle = float(np.nanmedian(values))
+    middle = median(values)
     ax.plot([middle, middle], [place - 0.35, place + 0.35], color="black", lw=2)
     ax.annotate(
         f"{middle:.1f}" if middle < 10 else f"{middle:.0f}",

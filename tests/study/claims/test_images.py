@@ -169,6 +169,9 @@ def test_a_failed_model_is_no_best_and_spoils_its_own_part_alone(monkeypatch, fa
     by_model = {m: p.status for m in COMPARED for p in parts if f", {m}, " in p.what}
     assert by_model.pop(failed) == "not reproduced"
     assert list(by_model.values()) == ["reproduced"]
+    for found in (images.comparable_performance().found, images.error_below_literature().found):
+        assert "failed" in found  # whichever it is, and nothing is said of one run
+        assert "does not decide" not in found
 
 
 def test_up_to_a_tenth_beyond_a_bar_is_partly():

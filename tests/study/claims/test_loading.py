@@ -50,10 +50,9 @@ def test_the_records_behind_a_verdict_are_named():
     made = [records.compute(TOY, c) for c in configs.values()]
     by = load(TOY, configs)
     part = threshold("loss above nothing", by[0].metrics["loss"], -1.0, below=False)
-    verdict = judge([part], by, "a note", found="The loss is 2.")
+    verdict = judge([part], by, found="The loss is 2.")
     assert verdict.runs == tuple(r.id for r in made)
     assert verdict.status == "reproduced"
-    assert verdict.reason.endswith("; a note")
     assert verdict.line == "The loss is 2. (1 of 1 comparison holds: reproduced)"
     assert [r.id for r in by[0].found] == [made[0].id]
 

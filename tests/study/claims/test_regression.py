@@ -87,6 +87,20 @@ def test_the_static_model_is_said_to_sit_in_a_basin_only_where_its_misses_are_co
     assert found.endswith("so the failure is a basin, not missing capacity.") == convex
 
 
+def test_a_record_without_curves_is_left_out_of_the_count_of_convex_runs(monkeypatch):
+    """Seeds 10-49 keep no curves, as when all of them failed: seven of ten misses are counted."""
+
+    def load(experiment, config):
+        runs = len(config.seeds)
+        record = record_of(config, mse=np.where(np.arange(runs) < 3, 0.0, 0.03))
+        curves = {"fit": np.array(runs * [BENT[True]])} if runs == 10 else {}
+        return SimpleNamespace(**vars(record) | {"arrays": curves})
+
+    monkeypatch.setattr(records, "load", load)
+    found = regression.static_particles_fail().found
+    assert "28 of the 28 other runs have learned a convex function" in found
+
+
 def test_stuck_runs_are_counted_where_the_lead_is_least(monkeypatch):
     """At α = 16, 20 of 50 runs leave what the best convex function leaves, and the lead is 0.9."""
 

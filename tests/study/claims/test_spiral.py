@@ -96,6 +96,14 @@ def test_phase_is_told_apart_from_shape(monkeypatch):
     assert f"off by {late:.2g} periods in the middle run, {late:.2g} in the worst" in found
 
 
+def test_a_failed_run_among_those_kept_is_left_out(monkeypatch):
+    kept(monkeypatch, SLOW, np.full_like(SLOW, np.nan), TRUTH)
+    assert len(spiral.courses(spiral._config("paper", "dynamic_particles", 16))) == 2
+    found = spiral.pasting_predicts_paper().found
+    assert "in the 8 predictions kept as curves" in found
+    assert "nan" not in found
+
+
 def test_runs_that_all_failed_leave_no_curve(monkeypatch):
     kept(monkeypatch)
     assert "no prediction was kept as a curve" in spiral.pasting_predicts_paper().found

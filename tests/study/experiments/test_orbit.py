@@ -105,7 +105,16 @@ def test_course_is_the_best_of_all():
     assert (lay_along(path, orbit).distance ** 2).sum() == pytest.approx(min(cost))
 
 
-@pytest.mark.parametrize("path", [np.zeros(200), np.zeros((200, 3)), np.zeros((201, 2))])
+@pytest.mark.parametrize(
+    "path",
+    [
+        np.zeros(200),
+        np.zeros((200, 3)),
+        np.zeros((201, 2)),
+        np.zeros((0, 2)),
+        np.full((5, 2), np.nan),
+    ],
+)
 def test_what_cannot_be_laid_along_is_refused(path):
-    with pytest.raises(ValueError, match="expected samples"):
+    with pytest.raises(ValueError, match="expected finite samples"):
         lay_along(path, true_orbit())

@@ -43,6 +43,7 @@ def test_precisions_differ_by_less_than_seeds(measured, part, inner):
     assert found["spread"] == pytest.approx(np.ptp(plain), abs=1e-3 * plain.max())
     bar = measured["bars"][part] * found["spread"]
     assert found["holds"] == (abs(found["difference"]) <= bar)
+    assert found["holds"]
 
 
 def test_narrow_run_is_compared_with_its_record(measured):
@@ -51,6 +52,7 @@ def test_narrow_run_is_compared_with_its_record(measured):
     away = abs(found["bfloat16"] / found["float32"] - 1)
     assert found["away"] == pytest.approx(away, abs=1e-3)
     assert found["holds"] == (away <= measured["bars"]["reduced"])
+    assert found["holds"]
 
 
 def test_solver_step_moves_the_prediction_by_less_than_its_error(measured):
@@ -60,3 +62,4 @@ def test_solver_step_moves_the_prediction_by_less_than_its_error(measured):
     assert measured["solver"]["holds"] == all(
         m["rk4 0.1"]["images"] <= bar * m["prediction"] for m in models.values()
     )
+    assert measured["solver"]["holds"]
