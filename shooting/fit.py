@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from shooting.errors import NonFiniteError, require_count
 from shooting.optim import Adam, Schedule, StateDict
+from shooting.parametrizations import Parametrization
 
 EARLY_STEPS = 50  # training is chaotic: only the first steps can be compared across machines
 
@@ -50,16 +51,17 @@ class FitConfig:
     A run of an UpDown model can get stuck near the best convex function; a lift that stays for the
     first 50 epochs frees nearly all such runs (the book's chapter on the convex trap)::
 
-        FitConfig(epochs=500, freeze={"lift_weight": 50, "lift_bias": 50})
+        FitConfig(epochs=500, freeze={"lift": 50})
 
     Attributes:
         epochs: Number of epochs.
         learning_rate: Initial learning rate of Adam.
         schedule: Learning-rate schedule, stepped after each epoch.
         weight_decay: Of Adam.
-        freeze: For how many first epochs parts of the model's parameters stay, by the name of the
-            part, e.g. ``{"x": 50}``; the names are those of the model's `unpack`. Kept as sorted
-            pairs, so that a config is immutable and has a hash.
+        freeze: For how many first epochs parts of the model stay, e.g. ``{"x": 50, "lift": 50}``: a
+            parameter stays if the part is its name or whole words of it, as ``lift`` is of
+            ``flow.lift.weight``. Kept as sorted pairs, so that a config is immutable and has a
+            hash.
     """
 
     epochs: int
@@ -182,7 +184,7 @@ def fit(
     if saved is not None:
         now.load_state_dict(saved)
     for epoch in tqdm(range(len(now.history), config.epochs), desc=label, disable=None):
-        _freeze(model, now.adam, config, epoch)
+        _freeze(now.adam, config, epoch)
         losses = [_train_step(model, task, batch, now) for batch in task.batches(epoch)]
         if not losses:
             raise ValueError(
@@ -204,11 +206,20 @@ def _begin(model: Any, config: FitConfig) -> _Progress:
         model.named_parameters(),
         learning_rate=config.learning_rate,
         runs=runs,
+        groups=_blocks(model),
         weight_decay=config.weight_decay,
     )
     schedule = config.schedule.start(adam.lr) if config.schedule else {}
     failed = torch.full(runs, -1, dtype=torch.int64, device=adam.lr.device)
     return _Progress(model, adam, schedule, failed=failed)
+
+
+def _blocks(model: nn.Module) -> Iterator[list[str]]:
+    """Names of the parameters of each block: small, so that Adam updates them together."""
+    names = {id(w): name for name, w in model.named_parameters()}
+    for part in model.modules():
+        if isinstance(part, Parametrization):
+            yield [names[id(w)] for w in part.parameters()]
 
 
 def _train_step(model: Any, task: Task, batch: Any, now: _Progress) -> Tensor:
@@ -230,32 +241,21 @@ def _train_step(model: Any, task: Task, batch: Any, now: _Progress) -> Tensor:
     return loss.detach()
 
 
-def _freeze(model: Any, adam: Adam, config: FitConfig, epoch: int) -> None:
-    """Hold the named parts of the flat parameter in this epoch, and none but these.
+def _freeze(adam: Adam, config: FitConfig, epoch: int) -> None:
+    """Hold the named parts in this epoch, and none but these.
 
     The masks are set anew in every epoch: those of a checkpoint may come from another config.
     """
-    known = _parts(model, adam.active) if config.freeze else {}
-    for entries in adam.active.values():
-        entries.fill_(1.0)
+    held: set[str] = set()
     for part, length in dict(config.freeze).items():
-        if part not in known:
+        names = {name for name in adam.parameters if f".{part}." in f".{name}."}
+        if not names:
             raise ValueError(
-                f"expected parts to freeze among {sorted(known)}, got {part!r}; correct the name"
+                f"expected parts to freeze among {sorted(adam.parameters)}, got {part!r}; correct "
+                "the name"
             )
-        for entries in known[part] if epoch < length else ():
-            entries.fill_(0.0)
-
-
-def _parts(model: Any, flat: Mapping[str, Tensor]) -> dict[str, list[Tensor]]:
-    """Views of the named parts of flat tensors, one per block of the model that has the part."""
-    found: dict[str, list[Tensor]] = {}
-    for name, values in flat.items():
-        owner = model.get_submodule(name.rpartition(".")[0])
-        if hasattr(owner, "split_flat"):
-            for part, entries in owner.split_flat(values).items():
-                found.setdefault(part, []).append(entries)
-    return found
+        held |= names if epoch < length else set()
+    adam.freeze(held)
 
 
 def _reschedule(model: Any, task: Task, config: FitConfig, now: _Progress, done: int) -> None:

@@ -79,7 +79,7 @@ class Affine(Field):
 
 
 class SecondOrder(Field):
-    r"""A second-order field: $\dot x = v$ without control, $\dot v = \theta\sigma(x) + b$.
+    r"""A second-order field: $\dot x = v$ without control, $\dot v = \theta_1\sigma(x) + b$.
 
     Args:
         dim: Dimension d of x and of v.
@@ -91,7 +91,7 @@ class SecondOrder(Field):
         self.dim = require_count(dim, "the dimension d")
         self.sigma = activation(sigma)
         terms = [
-            Term("theta", "v", Activated("x", self.sigma), weight),
+            Term("theta1", "v", Activated("x", self.sigma), weight),
             Term("b", "v", weight=weight),
         ]
         super().__init__({"x": self.dim, "v": self.dim}, terms, drift=[Drift("x", "v")])

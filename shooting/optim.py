@@ -7,7 +7,7 @@ On a single run each equals PyTorch's own (`torch.optim.Adam`, `ReduceLROnPlatea
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +24,8 @@ class Adam:
         parameters: Parameters by name, each ``(*runs, ...)``.
         learning_rate: Initial learning rate of every run.
         runs: Shape of the leading run axes: ``(n,)`` for an ensemble, ``()`` for a single run.
+        groups: Names of parameters that are updated together, as one vector: the small ones of a
+            block, for which one pass is faster than five.
         betas: Decay of the first and second moment.
         eps: Added to the root of the second moment.
         weight_decay: Factor of the squared-norm penalty's gradient (coupled, as in torch's Adam).
@@ -38,6 +40,7 @@ class Adam:
         *,
         learning_rate: float,
         runs: tuple[int, ...] = (),
+        groups: Iterable[Sequence[str]] = (),
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
@@ -52,10 +55,16 @@ class Adam:
         self.runs, self.betas, self.eps, self.weight_decay = runs, betas, eps, weight_decay
         first = next(iter(self.parameters.values()))
         self.lr = torch.full(runs, learning_rate, dtype=first.dtype, device=first.device)
-        self.mean = {k: torch.zeros_like(w) for k, w in self.parameters.items()}
-        self.square = {k: torch.zeros_like(w) for k, w in self.parameters.items()}
+        together = [tuple(g) for g in groups if g]
+        alone = self.parameters.keys() - {name for g in together for name in g}
+        self.groups = [*together, *((name,) for name in self.parameters if name in alone)]
+        like = {
+            g[0]: self._joined([self.parameters[name].detach() for name in g]) for g in self.groups
+        }
+        self.mean = {k: torch.zeros_like(w) for k, w in like.items()}
+        self.square = {k: torch.zeros_like(w) for k, w in like.items()}
         # entries may be frozen for a while, so each has an age of its own for the bias correction
-        self.age = {k: torch.zeros_like(self._one_run(w)) for k, w in self.parameters.items()}
+        self.age = {k: torch.zeros_like(self._one_run(w)) for k, w in like.items()}
         self.active = {k: torch.ones_like(a) for k, a in self.age.items()}
 
     def zero_grad(self) -> None:
@@ -63,50 +72,61 @@ class Adam:
         for w in self.parameters.values():
             w.grad = None
 
+    def freeze(self, names: Container[str]) -> None:
+        """Hold the parameters of these names from now on, and none else."""
+        for group in self.groups:
+            for name, entries in zip(group, self._cut(group, self.active[group[0]]), strict=True):
+                entries.fill_(name not in names)
+
     def finite(self) -> Tensor:
         """Whether all gradients of a run are finite, shape ``(*runs)``."""
         flags = [
-            torch.isfinite(w.grad.abs().reshape(*self.runs, -1).amax(-1))  # NaN is the largest
-            for w in self.parameters.values()
-            if w.grad is not None
+            torch.isfinite(grad.abs().reshape(*self.runs, -1).amax(-1))  # NaN is the largest
+            for grad in map(self._gradient, self.groups)
+            if grad is not None
         ]
         return torch.stack(flags).all(0)
 
     @torch.no_grad()
     def step(self, alive: Tensor | None = None) -> None:
         """One update; runs with ``alive`` false and frozen entries stay exactly as they are."""
-        for name, w in self.parameters.items():
-            if w.grad is not None:
-                self._update(name, w, w.grad, alive)
+        for group in self.groups:
+            grad = self._gradient(group)
+            if grad is not None:
+                self._update(group, grad, alive)
 
-    def _update(self, name: str, w: Tensor, grad: Tensor, alive: Tensor | None) -> None:
-        active, age = self.active[name], self.age[name]
-        mean, square = self.mean[name], self.square[name]
+    def _update(self, group: Sequence[str], grad: Tensor, alive: Tensor | None) -> None:
+        key = group[0]
+        active, age = self._active(group), self.age[key]
+        mean, square = self.mean[key], self.square[key]
         age += active
         if age.numel() > LARGE and _alike(age) and _alike(active):
             active, age = active.flatten()[:1], age.flatten()[:1]  # fewer arrays to go through
         t = age.clamp(min=1)
         if self.weight_decay:
-            grad = grad.add(w, alpha=self.weight_decay)
+            now = self._joined([self.parameters[name] for name in group])
+            grad = grad.add(now, alpha=self.weight_decay)
         b1, b2 = self.betas
         gain1, gain2 = (1 - b1) * active, (1 - b2) * active
         first, root = active / (1 - b1**t), (1 - b2**t).sqrt()
-        rate = self._spread(self.lr, w)
+        rate = self._spread(self.lr, mean)
         if alive is not None:
             alive = alive.bool()
             if not bool(alive.all()):
-                grad = grad.masked_fill(~self._spread(alive, w), 0.0)
-            rate = rate * self._spread(alive, w)
+                grad = grad.masked_fill(~self._spread(alive, mean), 0.0)
+            rate = rate * self._spread(alive, mean)
         # mean += gain1 (grad - mean), square += gain2 (grad^2 - square), in two arrays of scratch:
         # fresh memory would cost as much as the arithmetic
         change = torch.sub(grad, mean).mul_(gain1)
         mean.add_(change)
         square.add_(torch.mul(grad, grad, out=change).sub_(square).mul_(gain2))
         below = torch.sqrt(square, out=change).div_(root).add_(self.eps)
-        w.sub_((rate * first).mul(mean).div_(below))
+        update = (rate * first).mul(mean).div_(below)
+        for name, part in zip(group, self._cut(group, update, len(self.runs)), strict=True):
+            self.parameters[name].sub_(part)
 
     def state_dict(self) -> StateDict:
-        """All state as flat tensors by name."""
+        """All state as tensors by name; a group goes by its first parameter."""
         parts: dict[str, Mapping[str, Tensor]] = {
             "mean": self.mean, "square": self.square, "age": self.age, "active": self.active
         }  # fmt: skip
@@ -118,6 +138,40 @@ class Adam:
         """Inverse of `state_dict`, in place."""
         for key, value in self.state_dict().items():
             value.copy_(state[key])
+
+    # --- groups ----------------------------------------------------------------------------
+
+    def _gradient(self, group: Sequence[str]) -> Tensor | None:
+        """The gradient of a group; zeros where a part has none, None if none has."""
+        weights = [self.parameters[name] for name in group]
+        if all(w.grad is None for w in weights):
+            return None
+        return self._joined([torch.zeros_like(w) if w.grad is None else w.grad for w in weights])
+
+    def _active(self, group: Sequence[str]) -> Tensor:
+        """Which entries are updated: those that are not frozen and have a gradient."""
+        active = self.active[group[0]]
+        idle = [self.parameters[name].grad is None for name in group]
+        if any(idle):
+            active = active.clone()
+            for part, without in zip(self._cut(group, active), idle, strict=True):
+                part.masked_fill_(torch.tensor(without, device=part.device), 0.0)
+        return active
+
+    def _joined(self, parts: Sequence[Tensor]) -> Tensor:
+        """One vector ``(*runs, n)`` of a group's parts; a part alone keeps its shape."""
+        if len(parts) == 1:
+            return parts[0]
+        return torch.cat([part.reshape(*self.runs, -1) for part in parts], dim=-1)
+
+    def _cut(self, group: Sequence[str], joined: Tensor, axes: int = 0) -> list[Tensor]:
+        """Inverse of `_joined`, as views; `axes` of the run axes lead."""
+        shapes = [self.parameters[name].shape[len(self.runs) :] for name in group]
+        if len(shapes) == 1:
+            return [joined]
+        lead = joined.shape[:axes]
+        cut = joined.split([shape.numel() for shape in shapes], dim=-1)
+        return [part.view(*lead, *shape) for part, shape in zip(cut, shapes, strict=True)]
 
     def _one_run(self, w: Tensor) -> Tensor:
         return w.detach()[(0,) * len(self.runs)]

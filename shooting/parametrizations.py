@@ -1,13 +1,14 @@
 """The four parametrisations of Section 4, with one call: ``path = model(x, times)``.
 
-Parameters of all runs sit in one flat tensor ``(*runs, count)``, of which the named tensors are
-views: the optimiser then works on a single tensor, however many runs there are. Without `seeds`
-a model is a single run without leading axis and drops into anyone's own nn.Module.
+Every learned part is a parameter of its own, ``(*runs, ...)``: ``x``, ``v``, ``p``, or the controls
+by name, and ``lift.weight``, ``lift.bias``. Without `seeds` a model is a single run without leading
+axis and drops into anyone's own nn.Module.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,25 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from shooting.adjoint import energy
-from shooting.errors import require_choice, require_count, require_finite, require_shape
+from shooting.errors import require_count, require_finite, require_shape
 from shooting.fields import Control, VectorField
 from shooting.flow import Solver, Times, carry, shoot
-from shooting.randomness import generator
+from shooting.lift import Lift
+from shooting.randomness import Sampler, generator, normal, uniform
 from shooting.solvers import check_times
 from shooting.spaces import Slot, StateSpace
-
-LIFTS = ("learned", "fixed", "zero")
-Sampler = Callable[[torch.Generator, tuple[int, ...]], Tensor]
-
-
-def normal(scale: float) -> Sampler:
-    """A sampler of N(0, scale^2) entries."""
-    return lambda g, shape: scale * torch.randn(shape, generator=g, dtype=torch.float64)
-
-
-def uniform(bound: float) -> Sampler:
-    """A sampler of U(-bound, bound) entries."""
-    return lambda g, shape: bound * (2 * torch.rand(shape, generator=g, dtype=torch.float64) - 1)
 
 
 @dataclass(frozen=True)
@@ -69,7 +58,6 @@ class Parametrization(nn.Module):
     """
 
     _verb = "carry"  # how the model moves data: `carry`, or `shoot`
-    _cut: tuple[tuple[Any, ...], dict[str, Tensor]] | None = None  # see `unpack`
 
     def __init__(
         self,
@@ -81,61 +69,49 @@ class Parametrization(nn.Module):
         solver: Solver | None = None,
     ) -> None:
         super().__init__()
-        require_choice(lift, LIFTS, "a lift")
-        self.space, self.lift_kind, self.solver = space, lift, solver or Solver()
+        self.space, self.solver = space, solver or Solver()
+        self.lift = Lift(space, kind=lift)
         self.seeds = None if seeds is None else tuple(int(s) for s in seeds)
         if self.seeds is not None and (not self.seeds or len(set(self.seeds)) < len(self.seeds)):
             raise ValueError(f"expected distinct seeds, at least one, got {self.seeds}; try [0]")
         self._single = seed
-        self._shapes: dict[str, tuple[int, ...]] = {}
+        self.register_state_dict_post_hook(_keep_settings)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_check_state)  # type: ignore[no-untyped-call]
 
     # --- parameters ------------------------------------------------------------------------
 
     def _initialise(self, draw: Callable[[torch.Generator], Mapping[str, Tensor]]) -> None:
-        """Draw every run from its own generator and flatten into one tensor."""
-        lift = self._draw_lift if self.hidden else lambda g: {}
+        """Draw every run from its own generator; each part becomes a parameter."""
         runs = []
         for s in self.seeds if self.seeds is not None else (self._single,):
             g = generator(s, "init")
-            drawn = {**draw(g), **lift(g)}
+            drawn = {**draw(g), **self.lift.draw(g)}
             # drawn in float64 and then rounded: the same numbers in every precision
             runs.append({k: t.to(torch.get_default_dtype()) for k, t in drawn.items()})
-        fixed = {"lift_weight", "lift_bias"} if self.lift_kind != "learned" else set()
-        self._shapes = {k: tuple(v.shape) for k, v in runs[0].items() if k not in fixed}
-        flat = torch.stack([torch.cat([r[k].flatten() for k in self._shapes]) for r in runs])
-        self.flat = nn.Parameter(flat if self.seeds is not None else flat[0])
-        for name in sorted(fixed & runs[0].keys()):
-            value = torch.stack([r[name] for r in runs]) * (self.lift_kind == "fixed")
-            self.register_buffer(name, value if self.seeds is not None else value[0])
+        for name in runs[0]:
+            parts = [r[name] for r in runs]
+            value = torch.stack(parts) if self.seeds is not None else parts[0]
+            if name in Lift.NAMES:
+                self.lift.set(name, value)
+            else:
+                self._register(name, value)
 
-    def unpack(self) -> dict[str, Tensor]:
-        """The named parameters, views into `flat`, each ``(*runs, *shape)``."""
-        flat = self.flat
-        if not _recorded(flat):
-            return self.split_flat(flat)
-        # one cut for all that a step asks for: going back, every cut costs as much as all of `flat`
-        kind = (flat.data_ptr(), flat.shape, flat.stride(), flat.dtype, flat.requires_grad)
-        of = (id(flat), flat._version, *kind)
-        if self._cut is None or self._cut[0] != of:
-            self._cut = of, self.split_flat(flat)
-        return dict(self._cut[1])
+    def _register(self, name: str, value: Tensor) -> None:
+        if hasattr(self, name):
+            raise ValueError(
+                f"expected a control whose name a {type(self).__name__} does not use itself, got "
+                f"{name!r}; rename the term, as in {name + '1'!r}"
+            )
+        self.register_parameter(name, nn.Parameter(value))
 
-    def _apply(self, *args: Any, **how: Any) -> Any:
-        self._cut = None  # the parameters move, to another device or type
-        return super()._apply(*args, **how)  # type: ignore[no-untyped-call]
+    def settings(self) -> dict[str, str]:
+        """What the parameters mean: a state is loaded only where these are equal."""
+        return {"field": _described(self.space)}
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Without the views that autograd has recorded: they cannot be copied."""
-        return {**self.__dict__, "_cut": None}
-
-    def split_flat(self, flat: Tensor) -> dict[str, Tensor]:
-        """Cut any tensor shaped like `flat` (a gradient, say) into named parts."""
-        sizes = [math.prod(shape) for shape in self._shapes.values()]
-        parts, lead = flat.split(sizes, dim=-1), flat.shape[:-1]
-        return {
-            name: part.view(*lead, *shape)
-            for (name, shape), part in zip(self._shapes.items(), parts, strict=True)
-        }
+    @property
+    def _like(self) -> Tensor:
+        """Any parameter: its type and device are the model's."""
+        return next(self.parameters())
 
     @property
     def runs(self) -> int:
@@ -145,7 +121,7 @@ class Parametrization(nn.Module):
     @property
     def count(self) -> int:
         """Number of learned parameters of one run (Tables 1 and 2)."""
-        return sum(math.prod(shape) for shape in self._shapes.values())
+        return sum(w.numel() for w in self.parameters()) // self.runs
 
     @property
     def data_slot(self) -> str:
@@ -155,40 +131,13 @@ class Parametrization(nn.Module):
     @property
     def hidden(self) -> int:
         """Width of the slots that the lift fills (alpha d for UpDown, 0 for Affine)."""
-        return sum(s.width for s in self.space.spaces.values()) - self._data.width
+        return self.lift.hidden
 
     @property
     def _data(self) -> Slot:
         return self.space.spaces[self.data_slot]
 
     # --- the call --------------------------------------------------------------------------
-
-    def lift(self, x: Tensor) -> Tensor:
-        """State z(0) = [x | Theta12 x + b12] of packed data x ``(*runs, n, d)``.
-
-        An image is lifted site by site, with the same map.
-        """
-        if not self.hidden:
-            return x
-        known = self.unpack() if self.lift_kind == "learned" else dict(self.named_buffers())
-        weight, bias = known["lift_weight"], known["lift_bias"]
-        slot = self._data
-        part = x.unflatten(-1, slot.shape) if slot.sites else x
-        v = slot.rows(part) @ weight.transpose(-1, -2) + bias.unsqueeze(-2)
-        others = {k: s.width for k, s in self.space.spaces.items() if k != self.data_slot}
-        cut = slot.unrows(v).split(list(others.values()), dim=-1)
-        return self.space.pack({self.data_slot: part, **dict(zip(others, cut, strict=True))})
-
-    def _draw_lift(self, g: torch.Generator) -> dict[str, Tensor]:
-        """The affine map x -> [the other slots], drawn like nn.Linear."""
-        if len({slot.sites for slot in self.space.spaces.values()}) > 1:
-            raise ValueError(
-                "expected all slots to have the same sites, so that a lift can act site by site, "
-                f"got {self.space.spaces}; use slots of one size"
-            )
-        bound = 1 / math.sqrt(self._data.width)
-        weight = uniform(bound)(g, (self.hidden, self._data.width))
-        return {"lift_weight": weight, "lift_bias": uniform(bound)(g, (self.hidden,))}
 
     def forward(self, x: Tensor, times: Times) -> Tensor:
         """Carry data through depth.
@@ -210,7 +159,6 @@ class Parametrization(nn.Module):
 
     def states(self, x: Tensor, times: Times) -> Tensor:
         """Like the call, with all slots: ``(*runs, times, n, S)``."""
-        self._cut = None  # a step begins
         return self._flow(self.lift(self._check_data(x)), times)
 
     @abstractmethod
@@ -231,10 +179,10 @@ class Parametrization(nn.Module):
 
     def lift_square(self) -> Tensor:
         """Squared norm |Theta12|^2 + |b12|^2 of the lift, per run; 0 unless it is learned."""
-        parts = self.unpack()
-        if "lift_weight" not in parts:
-            return self.flat.new_zeros(self.flat.shape[:-1])
-        return (parts["lift_weight"] ** 2).sum((-1, -2)) + (parts["lift_bias"] ** 2).sum(-1)
+        if self.lift.kind != "learned" or not self.hidden:
+            return self._like.new_zeros(() if self.seeds is None else (self.runs,))
+        weight, bias = self.lift.weight, self.lift.bias
+        return (weight**2).sum((-1, -2)) + (bias**2).sum(-1)
 
     def _check_data(self, x: Tensor) -> Tensor:
         """Data of the right type and shape, packed, with the model's run axes."""
@@ -244,9 +192,9 @@ class Parametrization(nn.Module):
         require_shape(
             x, (None, *shape), "data x", f"pass ({words}), or (runs, {words}) for an ensemble"
         )
-        if x.dtype != self.flat.dtype:
+        if x.dtype != self._like.dtype:
             raise ValueError(
-                f"expected data x of the model's {self.flat.dtype}, got {x.dtype}; convert one of "
+                f"expected data x of the model's {self._like.dtype}, got {x.dtype}; convert one of "
                 "them, as in x.float() or model.double()"
             )
         require_finite(x, "data x")
@@ -273,7 +221,7 @@ class Controlled(Parametrization):
 
     def route(self) -> str:
         """The solver route that this model's calls take, for the record."""
-        return self.solver.active_route(self.field, self.flat, verb=self._verb)
+        return self.solver.active_route(self.field, *self.parameters(), verb=self._verb)
 
 
 class DynamicParticles(Controlled):
@@ -293,6 +241,9 @@ class DynamicParticles(Controlled):
     """
 
     _verb = "shoot"
+    x: Tensor
+    v: Tensor
+    p: Tensor
 
     def __init__(
         self,
@@ -319,6 +270,8 @@ class DynamicParticles(Controlled):
         def draw(g: torch.Generator) -> dict[str, Tensor]:
             d, drawn = field.slots[self.data_slot], {}
             for name, width in (("x", d), ("v", field.size - d), ("p", field.size)):
+                if not width:  # no slot but the data's
+                    continue
                 drawn[name] = getattr(how, name)(g, (particles, width))
                 if tuple(drawn[name].shape) != (particles, width):
                     raise ValueError(
@@ -329,10 +282,14 @@ class DynamicParticles(Controlled):
 
         self._initialise(draw)
 
+    def settings(self) -> dict[str, str]:
+        """What the parameters mean: a state is loaded only where these are equal."""
+        return {**super().settings(), "momentum scale": repr(float(self.momentum_scale))}
+
     def start(self) -> tuple[Tensor, Tensor]:
         """Particles at t = 0: states and costates, each ``(*runs, K, S)``."""
-        parts = self.unpack()
-        return torch.cat([parts["x"], parts["v"]], dim=-1), self.momentum_scale * parts["p"]
+        q = torch.cat([self.x, self.v], dim=-1) if hasattr(self, "v") else self.x
+        return q, self.momentum_scale * self.p
 
     def particle_path(self, times: Times) -> tuple[Tensor, Tensor]:
         """Particle states and costates over depth, each ``(*runs, times, K, S)``."""
@@ -439,6 +396,10 @@ class DynamicDirect(Controlled):
             out[name] = uniform(bound)(g, (self.blocks, *shape))
         return out
 
+    def settings(self) -> dict[str, str]:
+        """What the parameters mean: a state is loaded only where these are equal."""
+        return {**super().settings(), "depth": repr(self.depth and float(self.depth))}
+
     def span(self, times: Times) -> tuple[float, float]:
         """Start and length of the interval that the blocks divide: [0, T] if T is known.
 
@@ -475,8 +436,7 @@ class DynamicDirect(Controlled):
 
     def theta_blocks(self) -> Control:
         """The learned controls, each by name ``(*runs, B, out, width)``."""
-        parts = self.unpack()
-        return {name: parts[name] for name in self.field.shapes}
+        return {name: getattr(self, name) for name in self.field.shapes}
 
     def theta(self, times: Times) -> Control:
         """The control over depth, right-continuous, each ``(*runs, times, out, width)``."""
@@ -484,7 +444,7 @@ class DynamicDirect(Controlled):
         t = torch.tensor(check_times(times), dtype=torch.float64)
         part = self.blocks * (t - start) / length
         index = (part + 1e-6).long()  # times may be rounded to float32
-        index = index.clamp(max=self.blocks - 1).to(self.flat.device)
+        index = index.clamp(max=self.blocks - 1).to(self._like.device)
         return {k: v.index_select(-3, index) for k, v in self.theta_blocks().items()}
 
     def penalty(self) -> Tensor:
@@ -544,7 +504,37 @@ def complexity(model: Controlled, times: Times) -> dict[str, Tensor]:
     return {"squared": integral(matrices), "norm": 0.5 * integral(everything)}
 
 
-def _recorded(flat: Tensor) -> bool:
-    """Whether autograd records views of a parameter, plainly and for more than one use."""
-    inference = torch.is_inference_mode_enabled() or flat.is_inference()
-    return torch.is_grad_enabled() and type(flat) is nn.Parameter and not inference
+def _keep_settings(model: Any, state: Any, prefix: str, metadata: dict[str, Any]) -> None:
+    """Put the settings where PyTorch keeps a module's version: they are saved with the state."""
+    metadata["settings"] = model.settings()
+
+
+def _check_state(
+    model: Any, state: Mapping[str, Tensor], prefix: str, metadata: Mapping[str, Any], *_: Any
+) -> None:
+    saved = metadata.get("settings", {})  # none if the state has become a plain dictionary
+    for name, mine in model.settings().items():
+        if saved.get(name, mine) != mine:
+            raise ValueError(
+                f"expected a state of a model with {name} {mine}, got one with {saved[name]}; "
+                "build the model as it was when the state was saved"
+            )
+    for name, own in model.named_parameters():
+        shape = tuple(state[prefix + name].shape) if prefix + name in state else tuple(own.shape)
+        if shape != tuple(own.shape):
+            raise ValueError(
+                f"expected {prefix + name} of shape {tuple(own.shape)}, got {shape}; the state is "
+                "of another number of runs, particles or blocks, or of another width"
+            )
+
+
+def _described(space: StateSpace) -> str:
+    """A space or a field in words, the same in every process."""
+    matrices = {
+        t.name: t.metric.apply(torch.eye(t.metric.size, dtype=torch.float64)).tolist()
+        for t in getattr(space, "terms", ())
+        if t.metric.size is not None
+    }
+    terms = repr(space) if hasattr(space, "terms") else type(space).__name__
+    words = f"{terms} on {space.slots}" + (f", M = {matrices}" if matrices else "")
+    return re.sub(r" at 0x[0-9a-f]+", "", words)  # of a function without a name

@@ -7,8 +7,22 @@ exactly what it would draw alone.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 import torch
+from torch import Tensor
+
+Sampler = Callable[[torch.Generator, tuple[int, ...]], Tensor]
+
+
+def normal(scale: float) -> Sampler:
+    """A sampler of N(0, scale^2) entries."""
+    return lambda g, shape: scale * torch.randn(shape, generator=g, dtype=torch.float64)
+
+
+def uniform(bound: float) -> Sampler:
+    """A sampler of U(-bound, bound) entries."""
+    return lambda g, shape: bound * (2 * torch.rand(shape, generator=g, dtype=torch.float64) - 1)
 
 
 def generator(seed: int, *purpose: str | int) -> torch.Generator:

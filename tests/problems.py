@@ -32,6 +32,23 @@ from shooting.hamiltonian import hamiltonian
 EXACT = 1e-12
 
 
+def flat(model):
+    """All learned numbers of a model, one row a run ``(*runs, count)``, detached."""
+    runs = 0 if model.seeds is None else 1
+    return torch.cat([w.detach().flatten(runs) for w in model.parameters()], dim=-1)
+
+
+def slopes(model):
+    """The gradients, in the order of `flat`."""
+    runs = 0 if model.seeds is None else 1
+    return torch.cat([w.grad.flatten(runs) for w in model.parameters()], dim=-1)
+
+
+def parts(model):
+    """The learned tensors by name, detached copies."""
+    return {name: w.detach().clone() for name, w in model.named_parameters()}
+
+
 def draw(seed: int, *shape: int, scale: float = 1.0) -> Tensor:
     """Gaussian float64 entries that depend on the seed alone."""
     g = torch.Generator().manual_seed(seed)

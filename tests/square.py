@@ -6,6 +6,7 @@ import copy
 from dataclasses import dataclass, field
 
 import torch
+from problems import parts
 from torch import Tensor
 
 from shooting import DynamicDirect, DynamicParticles, Solver, StaticDirect, StaticParticles, UpDown
@@ -38,7 +39,7 @@ class Square:
     poison: dict[int, int] = field(default_factory=dict)
     through_gradient: bool = False
     step: int = 0
-    seen: list[Tensor] = field(default_factory=list)
+    seen: list[dict[str, Tensor]] = field(default_factory=list)
 
     def _draw(self, *purpose) -> Tensor:
         seeds = (self.seed,) if self.seeds is None else self.seeds
@@ -52,14 +53,14 @@ class Square:
         return ((model(x, [0.0, 1.0])[..., -1, :, :] - x**2) ** 2).mean((-1, -2))
 
     def loss(self, model, batch):
-        self.seen.append(model.flat.detach().clone())
+        self.seen.append(parts(model))
         loss = 100 * self.error(model, batch) + model.penalty()
         for run, first in self.poison.items():
             if self.step >= first:
                 bad = torch.zeros(loss.shape)
                 bad[run] = 1.0
                 if self.through_gradient:  # the square root of 0 is fine, its slope is not
-                    loss = loss + bad * torch.sqrt(0 * model.flat[run].sum())
+                    loss = loss + bad * torch.sqrt(0 * next(model.parameters())[run].sum())
                 else:
                     loss = loss + torch.where(bad > 0, float("nan"), 0.0)
         self.step += 1

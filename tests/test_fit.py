@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from problems import draw, gap, refused
+from problems import draw, flat, gap, parts, refused
 from square import MODELS, Memory, Square, build, settings
 
 from shooting.fit import EARLY_STEPS, FitConfig, count_parameters, fit
@@ -29,7 +29,7 @@ def test_ensemble_of_ten_is_ten_single_runs(kind):
         alone, one = build(kind, seed=s), Memory(due=False)
         found = fit(alone, Square(None, seed=s), config, checkpoint=one)
         # rounding (batched products sum in another order) grows along 200 steps: project's promise
-        assert gap(alone.flat, together.flat[i]) <= 1e-10
+        assert gap(flat(alone), flat(together)[i]) <= 1e-10
         assert gap(found.history, result.history[:, i]) <= 1e-10
         assert torch.equal(one.states[-1]["adam.lr"], rates[i])
 
@@ -46,14 +46,14 @@ def test_control_one_schedule_for_all_runs_is_noticed():
     right, wrong = build(seeds=seeds), build(seeds=seeds)
     fit(right, Square(seeds), settings(40))
     fit(wrong, Shared(seeds), settings(40))
-    assert gap(wrong.flat, right.flat) > 1e-6
+    assert gap(flat(wrong), flat(right)) > 1e-6
 
 
 def test_order_of_runs_does_not_matter():
     a, b = build(seeds=[3, 1, 2]), build(seeds=[1, 2, 3])
     fit(a, Square((3, 1, 2)), settings(5))
     fit(b, Square((1, 2, 3)), settings(5))
-    assert gap(a.flat[[1, 2, 0]], b.flat) <= 1e-10
+    assert gap(flat(a)[[1, 2, 0]], flat(b)) <= 1e-10
 
 
 @pytest.mark.parametrize("kind", MODELS)
@@ -83,40 +83,72 @@ def test_single_run_is_a_plain_torch_loop(kind, schedule):
             torch_schedule.step()
         elif schedule == "plateau" and epoch % 2 == 1:
             torch_schedule.step(task.monitor(plain).detach())
-    assert gap(ours.flat, plain.flat) <= 1e-10
+    assert gap(flat(ours), flat(plain)) <= 1e-10
     assert gap(result.history, torch.stack(history)) <= 1e-10
 
 
 def test_parts_stay_for_their_own_lengths_and_are_released():
     task, model = Square((0, 1)), build(seeds=[0, 1])
-    start = {k: v.detach().clone() for k, v in model.unpack().items()}
-    lengths = {"x": 4, "lift_weight": 2, "lift_bias": 2, "v": 0}
+    start = {k: v.detach().clone() for k, v in model.named_parameters()}
+    lengths = {"x": 4, "lift.weight": 2, "lift.bias": 2, "v": 0}
     fit(model, task, settings(6, freeze=lengths))
-    seen = [model.split_flat(f) for f in task.seen]  # before each of the 6 epochs' 2 steps
     for part in start:
-        still = [torch.equal(now[part], start[part]) for now in seen]
+        still = [torch.equal(now[part], start[part]) for now in task.seen]  # 6 epochs of 2 steps
         assert still == [k <= 2 * lengths.get(part, 0) for k in range(12)], part
+
+
+def test_a_part_is_whole_words_of_a_name():
+    """`lift` holds weight and bias, in a block inside a module too; `li` is no part."""
+    for inside in (False, True):
+        task, model = Square((0, 1)), build(seeds=[0, 1])
+        start = parts(model)
+        whole = Inside(model) if inside else model
+        fit(whole, task, settings(2, freeze={"lift": 2}))
+        still = {k for k, w in model.named_parameters() if torch.equal(w, start[k])}
+        assert still == {"lift.weight", "lift.bias"}
+        with refused("parts to freeze among", "'li'"):
+            fit(whole, task, settings(2, freeze={"li": 2}))
+
+
+class Inside(torch.nn.Module):
+    """A model within a module, with its runs."""
+
+    def __init__(self, block):
+        super().__init__()
+        self.block, self.seeds, self.penalty = block, block.seeds, block.penalty
+
+    def forward(self, x, times):
+        return self.block(x, times)
+
+
+def test_what_asks_for_no_gradient_stays():
+    model = build(seeds=[0, 1])
+    model.lift.requires_grad_(False)
+    start = parts(model)
+    fit(model, Square((0, 1)), settings(2))
+    still = {k for k, w in model.named_parameters() if torch.equal(w, start[k])}
+    assert still == {"lift.weight", "lift.bias"}
 
 
 def test_control_one_length_for_all_parts_is_noticed():
     models = [build(seeds=[0, 1]) for _ in range(2)]
     for model, lift in zip(models, (2, 4), strict=True):
-        fit(model, Square((0, 1)), settings(6, freeze={"x": 4, "lift_bias": lift}))
-    assert not torch.equal(models[0].flat, models[1].flat)
+        fit(model, Square((0, 1)), settings(6, freeze={"x": 4, "lift.bias": lift}))
+    assert not torch.equal(flat(models[0]), flat(models[1]))
 
 
 def test_freezing_for_no_epoch_is_no_freezing():
     a, b = build(seeds=[0, 1]), build(seeds=[0, 1])
     fit(a, Square((0, 1)), settings(3, freeze={"x": 0}))
     fit(b, Square((0, 1)), settings(3))
-    assert torch.equal(a.flat, b.flat)
+    assert torch.equal(flat(a), flat(b))
 
 
 def test_freezing_to_the_end():
     model = build(seeds=[0, 1])
-    start = model.unpack()["x"].detach().clone()
+    start = model.x.detach().clone()
     fit(model, Square((0, 1)), settings(3, freeze={"x": 3}))
-    assert torch.equal(model.unpack()["x"], start)
+    assert torch.equal(model.x, start)
 
 
 @pytest.mark.parametrize(("seeds", "runs"), [(None, ()), ((4,), (1,)), ((0, 1, 2), (3,))])
@@ -166,8 +198,8 @@ def test_unknown_part_to_freeze_is_refused():
 
 @pytest.mark.parametrize("epochs", [-1, 2.5, True, "3", None])
 def test_length_that_is_no_number_of_epochs_is_refused(epochs):
-    with refused("'lift_bias'", repr(epochs)):
-        FitConfig(5, freeze={"x": 1, "lift_bias": epochs})
+    with refused("'lift.bias'", repr(epochs)):
+        FitConfig(5, freeze={"x": 1, "lift.bias": epochs})
 
 
 @pytest.mark.parametrize(
@@ -193,7 +225,7 @@ def test_a_resumed_training_holds_what_its_own_config_says(before, after):
     """Masks of a checkpoint belong to the config that made it."""
     model, task, saved = build(seeds=[0, 1]), Square((0, 1)), Memory(trained_for_three(before))
     fit(model, task, settings(7, freeze=after), checkpoint=saved)
-    seen = [model.split_flat(f)["x"] for f in task.seen]  # before each of 4 epochs' 2 steps
+    seen = [now["x"] for now in task.seen]  # before each of 4 epochs' 2 steps
     still = [torch.equal(now, seen[0]) for now in seen]
     assert still == [k <= 2 * max(after.get("x", 0) - 3, 0) for k in range(8)]
 
@@ -205,10 +237,10 @@ def test_an_unknown_part_is_refused_after_a_resume_too():
 
 
 def test_config_keeps_what_is_frozen_as_it_was():
-    mine = {"x": 2, "lift_bias": 5}
+    mine = {"x": 2, "lift.bias": 5}
     config = FitConfig(5, freeze=mine)
     mine["x"] = 9
-    assert config == FitConfig(5, freeze={"lift_bias": 5, "x": 2})
+    assert config == FitConfig(5, freeze={"lift.bias": 5, "x": 2})
     assert hash(config) == hash(replace(config, epochs=5))
     assert config != FitConfig(5, freeze=mine)
     assert FitConfig(5, freeze={}) == FitConfig(5)

@@ -350,7 +350,7 @@ def test_the_route_reported_is_the_route_taken(route, monkeypatch):
 
         monkeypatch.setattr(module.Shooting, "forward", forward)
     model(draw(1, 4, 2), [0, 1])
-    assert calls == [model.solver.active_route(model.field, model.flat)] == [route]
+    assert calls == [model.solver.active_route(model.field, *model.parameters())] == [route]
 
 
 def test_unknown_names_are_refused():

@@ -32,6 +32,7 @@ LIBRARY: Rows = (
     ("native",),
     ("routes",),
     ("flow",),
+    ("lift",),
     ("parametrizations",),
     ("optim",),
     ("fit",),

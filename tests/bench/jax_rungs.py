@@ -77,14 +77,14 @@ def by_diffrax(rhs: Callable, steps: int) -> Callable:
 
 def jax_step(size: Size, solve: Callable) -> Step:
     """Loss, gradient and Adam in one compiled function, mapped over the runs."""
-    drawn = size.build(Solver()).unpack()
+    drawn = dict(size.build(Solver()).named_parameters())
     learned = {k: jnp.asarray(w.detach().numpy()) for k, w in drawn.items()}
     x = jnp.asarray(size.data().numpy())
     y, d = jnp.asarray(target(size.data()).numpy()), size.dim
 
     def loss(w, x, y):
         p = w["p"] / size.particles
-        v = x @ w["lift_weight"].T + w["lift_bias"]
+        v = x @ w["lift.weight"].T + w["lift.bias"]
         start = (w["x"], w["v"], p[:, :d], p[:, d:], x, v)
         *plain, theta3 = by_theta(*start[:4])
         penalty = 0.5 * (sum((t**2).sum() for t in plain) + 10 * (theta3**2).sum())

@@ -68,7 +68,10 @@ def target(x: Tensor) -> Tensor:
 def ours(size: Size, *, route: str, form: str = "auto") -> Step:
     """A step of the package; nothing but the solver's settings differs between its rungs."""
     model = size.build(Solver(step=1 / size.steps, route=route, form=form))
-    optimiser = Adam(model.named_parameters(), learning_rate=RATE, runs=(size.runs,))
+    names = [name for name, _ in model.named_parameters()]
+    optimiser = Adam(
+        model.named_parameters(), learning_rate=RATE, runs=(size.runs,), groups=[names]
+    )
     x = size.data()
     y = target(x)
 
@@ -79,7 +82,7 @@ def ours(size: Size, *, route: str, form: str = "auto") -> Step:
         optimiser.step()
         return loss.detach()
 
-    return Step(step, lambda: model.split_flat(model.flat.grad))
+    return Step(step, lambda: {k: w.grad for k, w in model.named_parameters()})
 
 
 # --- what a user of torchdiffeq would write for one run ----------------------------------------
@@ -123,7 +126,7 @@ def autodiff_equations(t: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ..
 def torchdiffeq(size: Size, equations: Callable[..., tuple[Tensor, ...]]) -> Step:
     """One run with `odeint`, torch's Adam and autograd through everything."""
     assert size.runs == 1
-    drawn = size.build(Solver()).unpack()
+    drawn = dict(size.build(Solver()).named_parameters())
     learned = {k: w.detach()[0].clone().requires_grad_() for k, w in drawn.items()}
     optimiser = torch.optim.Adam(learned.values(), lr=RATE)
     x, d = size.data()[0], size.dim
@@ -132,7 +135,7 @@ def torchdiffeq(size: Size, equations: Callable[..., tuple[Tensor, ...]]) -> Ste
     def step() -> Tensor:
         optimiser.zero_grad()
         p = learned["p"] / size.particles
-        v = x @ learned["lift_weight"].T + learned["lift_bias"]
+        v = x @ learned["lift.weight"].T + learned["lift.bias"]
         start = (learned["x"], learned["v"], p[:, :d], p[:, d:], x, v)
         options = {"step_size": 1 / size.steps}
         end = odeint(equations, start, times, method="rk4", options=options)[4][-1]

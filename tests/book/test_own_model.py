@@ -61,8 +61,11 @@ def test_the_first_experiment_has_seven_lines(root):
 def test_gradients_reach_every_parameter(page, data, seeds):
     model = page.Classifier(updown(), seeds)
     page.loss(model, *data).sum().backward()
-    parts = {**model.flow.split_flat(model.flow.flat.grad), "read": model.read.grad}
-    assert set(parts) == {"x", "v", "p", "lift_weight", "lift_bias", "read"}
+    parts = {k: w.grad for k, w in model.named_parameters()}
+    assert set(parts) == {
+        "read",
+        *(f"flow.{k}" for k in ("x", "v", "p", "lift.weight", "lift.bias")),
+    }
     # Every named part of every run; a unit of the lift whose ReLU is off everywhere may have none.
     runs = 1 if seeds is None else len(seeds)
     assert all((g.reshape(runs, -1) != 0).any(-1).all() for g in parts.values())
@@ -73,7 +76,7 @@ def test_control_a_block_out_of_the_graph_gets_no_gradient(page, data):
     with torch.no_grad():
         end = model.flow(data[0], [0.0, 1.0])[-1]
     (end @ model.read).sum().backward()
-    assert model.flow.flat.grad is None
+    assert all(w.grad is None for w in model.flow.parameters())
 
 
 def test_gradients_pass_through_the_block(page, data):

@@ -142,7 +142,7 @@ def complexity_with_lift(model: Controlled, times: Times) -> Tensor:
 
     The published measure leaves the lift out, although a large lift lets theta be small.
     """
-    weight = {**dict(model.named_buffers()), **model.unpack()}["lift_weight"]
+    weight = model.lift.weight
     theta = model.theta(times)
     terms = [m for k, m in theta.items() if not model.field.is_bias(k)]
     square = torch.stack([(m**2).sum((-1, -2)) for m in terms]).sum(0)

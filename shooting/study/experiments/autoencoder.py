@@ -11,8 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from shooting.parametrizations import uniform
-from shooting.randomness import generator
+from shooting.randomness import generator, uniform
 
 logger = logging.getLogger(__name__)
 

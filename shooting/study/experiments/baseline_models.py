@@ -17,7 +17,8 @@ from shooting.activations import activation
 from shooting.adjoint import dense, fuse, stacked
 from shooting.fields import Control, Field
 from shooting.flow import Solver, Times
-from shooting.parametrizations import DynamicDirect, Parametrization, uniform
+from shooting.parametrizations import DynamicDirect, Parametrization
+from shooting.randomness import uniform
 from shooting.solvers import TABLEAUS, Grid, State, make_grid, runge_kutta
 from shooting.spaces import StateSpace
 
@@ -62,7 +63,7 @@ class NeuralODE(Parametrization):
 
     def velocity(self, z: Tensor) -> Tensor:
         """The perceptron with two hidden layers, shape of z."""
-        w = self.unpack()
+        w = dict(self.named_parameters())
         for k in (1, 2, 3):
             if k > 1:
                 z = self.sigma.value(z)
@@ -77,13 +78,15 @@ class NeuralODE(Parametrization):
         """The weight matrices, the same at all times, each ``(*runs, times, out, width)``."""
         return {
             k: w.unsqueeze(-3).expand(*w.shape[:-2], len(times), *w.shape[-2:])
-            for k, w in self.unpack().items()
+            for k, w in self.named_parameters()
             if k.startswith("W")
         }
 
     def penalty(self) -> Tensor:
         """Weight decay: half the squared norm of all weights and biases, per run."""
-        return 0.5 * (self.flat**2).sum(-1)
+        runs = 0 if self.seeds is None else 1
+        flat = torch.cat([w.flatten(runs) for w in self.parameters()], dim=-1)
+        return 0.5 * (flat**2).sum(-1)
 
     def route(self) -> str:
         """Autograd records each operation."""

@@ -160,7 +160,7 @@ def complexity_of(model: Parametrization) -> Tensor:
     scales of complexity are therefore not commensurable, and the figure says so.
     """
     if isinstance(model, NeuralODE):
-        squares = [(w**2).sum((-1, -2)) for k, w in model.unpack().items() if k.startswith("W")]
+        squares = [(w**2).sum((-1, -2)) for k, w in model.named_parameters() if k.startswith("W")]
         return torch.stack(squares).sum(0).log2()
     assert isinstance(model, Controlled)
     return complexity(model, DEPTHS)["squared"]

@@ -17,8 +17,8 @@ from shooting.errors import require_choice
 from shooting.fit import Checkpoint, FitConfig, count_parameters, fit
 from shooting.flow import Solver
 from shooting.optim import Cosine
-from shooting.parametrizations import ParticleInit, normal
-from shooting.randomness import generator
+from shooting.parametrizations import ParticleInit
+from shooting.randomness import generator, normal
 from shooting.study.data.bouncing_balls import FRAMES, SPLITS, sequences
 from shooting.study.data.pixels import to_bytes
 from shooting.study.experiments.autoencoder import Autoencoder, check_precision

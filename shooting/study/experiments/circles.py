@@ -16,16 +16,10 @@ from shooting import UpDown
 from shooting.errors import require_choice, require_count
 from shooting.fit import Checkpoint, FitConfig, fit
 from shooting.flow import Solver
+from shooting.lift import LIFTS
 from shooting.optim import Cosine
-from shooting.parametrizations import (
-    LIFTS,
-    DynamicParticles,
-    ParticleInit,
-    complexity,
-    normal,
-    uniform,
-)
-from shooting.randomness import generator
+from shooting.parametrizations import DynamicParticles, ParticleInit, complexity
+from shooting.randomness import generator, normal, uniform
 from shooting.study.data.circles import COUNTS, circles
 from shooting.study.data.functions import permutations
 from shooting.study.experiments.base import (

@@ -47,15 +47,8 @@ from torch import Tensor
 from shooting.errors import require_choice
 from shooting.fit import Checkpoint, FitConfig
 from shooting.flow import carry
-from shooting.parametrizations import (
-    Controlled,
-    DynamicParticles,
-    Parametrization,
-    ParticleInit,
-    Sampler,
-    normal,
-    uniform,
-)
+from shooting.parametrizations import Controlled, DynamicParticles, Parametrization, ParticleInit
+from shooting.randomness import Sampler, normal, uniform
 from shooting.study.data import authors_seeds
 from shooting.study.data.functions import grid_points
 from shooting.study.experiments import regression
@@ -66,6 +59,7 @@ from shooting.study.experiments.base import (
     as_metrics,
     check_profile,
 )
+from shooting.study.experiments.models import part_of
 from shooting.study.experiments.regression import DEPTHS, TIMES, RegressionConfig, RegressionTask
 
 STUCK = 0.5  # of the best convex function's MSE
@@ -205,9 +199,9 @@ def make_model(config: TrapConfig) -> DynamicParticles:
 @torch.no_grad()
 def take(model: Parametrization, parts: Mapping[str, np.ndarray]) -> None:
     """Set learned parameters of all runs, by name ``(runs, ...)``."""
-    own = model.split_flat(model.flat)
+    own = dict(model.named_parameters())
     for name, values in parts.items():
-        own[name].copy_(torch.from_numpy(values))
+        own[part_of(name)].copy_(torch.from_numpy(values))
 
 
 def marks(config: TrapConfig) -> range:
@@ -226,10 +220,10 @@ class TrapTask(RegressionTask):
         if config.source == "authors-seeds":
             theirs = authors_seeds.starts(config.seeds)
             self.train, self.watch = (
-                torch.from_numpy(x).to(model.flat) for x in (theirs.train, theirs.watch)
+                torch.from_numpy(x).to(model.p) for x in (theirs.train, theirs.watch)
             )
         if config.batches == "authors":
-            batches = torch.from_numpy(authors_seeds.first_steps().batches).to(model.flat)
+            batches = torch.from_numpy(authors_seeds.first_steps().batches).to(model.p)
             self.shown = list(batches.unsqueeze(1))
 
     def batches(self, epoch: int) -> Iterator[Tensor]:
@@ -274,7 +268,7 @@ def signs(model: DynamicParticles) -> dict[str, Tensor]:
     """
     theta1 = model.theta(DEPTHS)["theta1"].flatten(1)
     return {
-        "negative": (model.unpack()["p"][..., 0] < 0).sum(-1).to(theta1),
+        "negative": (model.p[..., 0] < 0).sum(-1).to(theta1),
         "theta1_negative": theta1.clamp(max=0.0).abs().sum(-1) / theta1.abs().sum(-1),
     }
 
@@ -308,7 +302,7 @@ def least_bend(curves: Tensor) -> Tensor:
 def fit_settings(config: TrapConfig) -> FitConfig:
     """How Appendix E trains, with the config's frozen parts, and with or without plateau."""
     known = regression.fit_settings(config)
-    freeze = dict.fromkeys(config.frozen, config.frozen_epochs)
+    freeze = dict.fromkeys(map(part_of, config.frozen), config.frozen_epochs)
     return replace(known, freeze=freeze, schedule=known.schedule if config.plateau else None)
 
 
@@ -356,12 +350,11 @@ def compare_steps(model: DynamicParticles, losses: Sequence[Tensor]) -> tuple[np
         Relative difference of each loss ``(steps,)``, and the largest difference of a learned
         number over the largest number of its part.
     """
-    theirs, own = authors_seeds.first_steps(), model.split_flat(model.flat.detach())
+    theirs, own = authors_seeds.first_steps(), dict(model.named_parameters())
     ours = torch.cat(list(losses)).double().numpy()
     gaps = np.abs(ours / theirs.losses[: len(ours)] - 1)
-    last = max(
-        float(np.abs(own[k][0].numpy() - v).max() / np.abs(v).max()) for k, v in theirs.end.items()
-    )
+    ends = ((own[part_of(k)][0].detach().numpy(), v) for k, v in theirs.end.items())
+    last = max(float(np.abs(mine - v).max() / np.abs(v).max()) for mine, v in ends)
     return gaps, last
 
 

@@ -25,6 +25,11 @@ MODELS: dict[str, str] = {
 }
 
 
+def part_of(name: str) -> str:
+    """Name in a model of a part as configs and the authors' seeds name it: lift_bias, lift.bias."""
+    return name.replace("lift_", "lift.")
+
+
 def check_model(config: Any, allowed: Iterable[str] = MODELS) -> None:
     """Check the model of a frozen config, and set K to 0 where it has no particles.
 

@@ -14,12 +14,12 @@ from shooting.flow import Solver
 from shooting.optim import Plateau
 from shooting.parametrizations import (
     Controlled,
+    DynamicParticles,
     Parametrization,
     ParticleInit,
     complexity,
-    normal,
-    uniform,
 )
+from shooting.randomness import normal, uniform
 from shooting.study.data.functions import (
     FUNCTIONS,
     FURTHER,
@@ -210,8 +210,8 @@ def measure(config: RegressionConfig, task: RegressionTask, model: Controlled) -
         "depth": model(grid_points(31), DEPTHS)[:1, ..., 0],
         **{f"theta/{k}": thin(v[:1].flatten(-2)) for k, v in control.items()},
     }
-    if config.particles:
-        drawn["particles"] = model.unpack()["x"][..., 0]
+    if isinstance(model, DynamicParticles):
+        drawn["particles"] = model.x[..., 0]
     return values, drawn
 
 

@@ -14,7 +14,8 @@ from shooting.errors import require_choice, require_count
 from shooting.fit import Checkpoint, FitConfig
 from shooting.flow import Solver
 from shooting.optim import Plateau
-from shooting.parametrizations import Controlled, ParticleInit, complexity, normal, uniform
+from shooting.parametrizations import Controlled, ParticleInit, complexity
+from shooting.randomness import normal, uniform
 from shooting.study.data.spiral import (
     SAMPLES,
     SNIPPET,
@@ -30,7 +31,7 @@ from shooting.study.experiments.base import (
     check_profile,
     train_and_measure,
 )
-from shooting.study.experiments.models import MODELS, build_model, check_model
+from shooting.study.experiments.models import MODELS, build_model, check_model, part_of
 from shooting.study.experiments.regression import POSITIONS, variation
 
 TIMES = snippet_times()
@@ -216,7 +217,7 @@ def train(
         epochs=config.epochs,
         learning_rate=config.learning_rate,
         schedule=Plateau(factor=config.plateau_factor, patience=10, every=config.plateau_every),
-        freeze=dict.fromkeys(frozen if config.particles else (), config.frozen_epochs),
+        freeze={part_of(n): config.frozen_epochs for n in frozen if config.particles},
     )
     return train_and_measure(
         config,

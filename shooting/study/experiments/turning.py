@@ -162,7 +162,7 @@ def start_turning(flow: DynamicParticles, matrices: Tensor) -> None:
         flow: UpDown particles, as many as there are hidden units; changed in place.
         matrices: Antisymmetric, rows summing to 0, ``(*runs, width, width)``.
     """
-    parts, width = flow.unpack(), matrices.shape[-1]
+    parts, width = dict(flow.named_parameters()), matrices.shape[-1]
     if flow.particles != width:
         raise ValueError(f"expected {width} particles, one a hidden unit, got {flow.particles}")
     weight = next(t.metric for t in dense(flow.field).terms if t.name == "theta3")

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from shooting import UpDown
 from shooting.flow import Solver, carry, shoot
-from shooting.parametrizations import DynamicParticles, ParticleInit, StaticParticles, normal
+from shooting.parametrizations import DynamicParticles, ParticleInit, StaticParticles
+from shooting.randomness import normal
 from shooting.study.data.rotating_mnist import SIDE
 from shooting.study.experiments.autoencoder import initialise
 from shooting.study.experiments.models import build_model

@@ -66,8 +66,8 @@ def numbers(model: DynamicParticles, run: int) -> dict[str, np.ndarray]:
     rows: dict[str, np.ndarray] = {}
     for j in range(len(q)):
         rows |= {f"$q_{j + 1}$": q[j], f"$p_{j + 1}$": p[j]}
-    lift = {name: part[run].flatten().numpy() for name, part in model.unpack().items()}
-    return rows | {"lift": lift["lift_weight"], "bias": lift["lift_bias"]}
+    lift = {name: part[run].flatten().numpy() for name, part in model.lift.named_parameters()}
+    return rows | {"lift": lift["weight"], "bias": lift["bias"]}
 
 
 def _draw_numbers(ax: Axes, rows: Mapping[str, np.ndarray]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 import torch
+from problems import flat
 
 from shooting import DynamicDirect, UpDown, complexity
 from shooting.flow import Solver
@@ -73,7 +74,7 @@ def test_released_lookup_agrees_with_chained_blocks_when_all_are_equal():
         assert not torch.allclose(released(X, [0.0, 1.0]), chained(X, [0.0, 1.0]), atol=1e-3)
         for model in (released, chained):
             for name in field.shapes:
-                part = model.unpack()[name]
+                part = dict(model.named_parameters())[name]
                 part.copy_(part[:, :1].clone().expand_as(part))
     # 1e-12: the same arithmetic in another order
     assert torch.allclose(released(X, [0.0, 1.0]), chained(X, [0.0, 1.0]), atol=1e-12)
@@ -84,7 +85,7 @@ def test_lookup_belongs_to_dynamic_direct_and_costs_no_parameter():
     released = replace(chained, lookup="released")
     assert isinstance(make_model(released), ReleasedDirect)
     assert make_model(released).count == make_model(chained).count
-    assert torch.equal(make_model(released).flat, make_model(chained).flat)
+    assert torch.equal(flat(make_model(released)), flat(make_model(chained)))
 
 
 @pytest.mark.parametrize("lift", ["learned", "fixed"])
@@ -104,8 +105,8 @@ def test_without_lift_there_is_nothing_to_add():
 
 def test_constant_control_with_lift_by_hand():
     model = make_model(replace(SMALL, model="static_direct"))
-    parts = model.unpack()
-    names = ("theta1", "theta2", "theta3", "lift_weight")
+    parts = dict(model.named_parameters())
+    names = ("theta1", "theta2", "theta3", "lift.weight")
     square = sum((parts[n] ** 2).flatten(1).sum(-1) for n in names)
     assert torch.allclose(complexity_with_lift(model, DEPTHS), torch.log2(square))
 

@@ -29,7 +29,7 @@ def _float64():
 
 def test_perceptron_is_that_of_torch():
     model = NeuralODE(1, 5, augment=2, seeds=[3, 4])
-    w = model.unpack()
+    w = dict(model.named_parameters())
     z = torch.randn(2, 7, 3)
     for run in range(2):
         rival = nn.Sequential(
@@ -46,7 +46,7 @@ def test_node_solves_a_linear_equation():
     model = NeuralODE(1, 2, seeds=[0])
     with torch.no_grad():  # x' = relu(relu(x)) - relu(relu(-x)) = x
         parts = {"W1": [[1.0], [-1.0]], "W2": [[1.0, 0.0], [0.0, 1.0]], "W3": [[1.0, -1.0]]}
-        for name, view in model.unpack().items():
+        for name, view in model.named_parameters():
             value = torch.tensor(parts[name]) if name in parts else torch.zeros(view.shape[1:])
             view.copy_(value.expand_as(view))
     # global error of the fourth-order rule for x' = x: h^4 e / 120 = 2.3e-6 at h = 0.1
@@ -98,7 +98,8 @@ def test_galerkin_with_one_mode_is_static_direct():
         DynamicDirect(field, blocks=1, seeds=[5, 6]),
     )
     with torch.no_grad():
-        block.flat.copy_(one.flat)
+        for mine, other in zip(block.parameters(), one.parameters(), strict=True):
+            mine.copy_(other)
     assert torch.allclose(one(X, [0.0, 1.0]), block(X, [0.0, 1.0]), atol=1e-13)
     assert torch.allclose(one.penalty(), block.penalty())
 
@@ -109,8 +110,8 @@ def test_galerkin_follows_its_own_control():
     fine = DynamicDirect(field, blocks=400, seeds=[0])
     times = [0.0, *((np.arange(400) + 0.5) / 400), 1.0]
     with torch.no_grad():  # piecewise constant at midpoints: error of order (1/400)^2
-        parts = {**model.theta(times), **model.unpack()}
-        for name, view in fine.unpack().items():
+        parts = {**model.theta(times), **dict(model.named_parameters())}
+        for name, view in fine.named_parameters():
             known = name in field.shapes
             view.copy_(model.theta(times)[name][..., 1:-1, :, :] if known else parts[name])
     assert torch.allclose(model(X, [0.0, 1.0]), fine(X, [0.0, 1.0]), atol=1e-4)

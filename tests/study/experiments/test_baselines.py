@@ -54,7 +54,7 @@ def test_training_lowers_the_loss(model):
 
 def test_complexity_of_a_node_is_that_of_its_matrices():
     model = make_model(replace(SMALL, model="node"))
-    square = sum((model.unpack()[f"W{k}"] ** 2).sum((-1, -2)) for k in (1, 2, 3))
+    square = sum((dict(model.named_parameters())[f"W{k}"] ** 2).sum((-1, -2)) for k in (1, 2, 3))
     assert torch.allclose(complexity_of(model), torch.log2(square))
 
 
@@ -83,7 +83,8 @@ def test_a_plain_node_increases_whatever_its_weights_and_an_augmented_one_need_n
     def turns(augment):
         model = NeuralODE(1, 12, augment=augment, seeds=range(60), solver=Solver(step=0.01))
         with torch.no_grad():
-            model.flat *= 2.5  # vigorous fields; steps of 0.01 resolve them
+            for w in model.parameters():
+                w *= 2.5  # vigorous fields; steps of 0.01 resolve them
             return model(X, [0.0, 1.0])[:, -1, :, 0].diff(dim=-1) <= 0
 
     assert not turns(0).any()

@@ -157,7 +157,7 @@ def test_best_epoch_is_remembered_with_its_statistics():
     chosen.restore()
     now = chosen.model.state_dict()
     assert all(torch.equal(now[k], states[1][k]) for k in now)
-    assert not torch.equal(now["flow.flat"], states[2]["flow.flat"])  # control: the last epoch
+    assert not torch.equal(now["flow.p"], states[2]["flow.p"])  # control: the last epoch
     assert "autoencoder.decoder.3.running_mean" in now
 
 

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 import torch
-from problems import refused
+from problems import flat, refused
 
 from shooting import Solver, UpDown, carry
 from shooting.study.data import authors_seeds
@@ -36,6 +36,7 @@ from shooting.study.experiments.convex_trap import (
     train,
 )
 from shooting.study.experiments.convexity import is_convex
+from shooting.study.experiments.models import part_of
 from shooting.study.experiments.regression import TIMES, RegressionConfig
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -51,7 +52,7 @@ def few(changes):
 
 
 def start(config):
-    return {k: v.detach() for k, v in make_model(config).unpack().items()}
+    return {k: v.detach() for k, v in make_model(config).named_parameters()}
 
 
 def test_published_setting_is_that_of_the_regression():
@@ -87,7 +88,7 @@ def test_frozen_parts_stay_for_the_first_epochs(epochs, still):
     model = make_model(config)
     settings = fit_settings(config)
     regression.train(config, model=model, task=TrapTask(config, model), settings=settings)
-    after = model.unpack()
+    after = dict(model.named_parameters())
     assert {k for k, v in start(config).items() if torch.equal(v, after[k])} == still
 
 
@@ -143,7 +144,7 @@ def test_negative_entries_of_theta1_by_hand():
     """Static particles keep theta1 = sum of p_x sigma(v), so that it is known at every depth."""
     model = make_model(replace(SMALL, model="static_particles"))
     with torch.no_grad():
-        parts = model.unpack()
+        parts = dict(model.named_parameters())
         theta1 = torch.einsum("rk,rka->ra", parts["p"][..., 0] / 4, parts["v"].clamp(min=0))
         found = signs(model)
     share = theta1.clamp(max=0).abs().sum(-1) / theta1.abs().sum(-1)
@@ -224,10 +225,11 @@ def test_the_authors_states_and_data_are_taken(theirs):
     task = TrapTask(config, model)
     known = theirs((3, 4))
     for name, values in known.parts.items():
-        np.testing.assert_array_equal(model.unpack()[name].detach().numpy(), values)
+        found = dict(model.named_parameters())[part_of(name)]
+        np.testing.assert_array_equal(found.detach().numpy(), values)
     np.testing.assert_array_equal(task.train.numpy(), known.train)
     np.testing.assert_array_equal(task.watch.numpy(), known.watch)
-    assert not torch.equal(model.flat, make_model(replace(config, source="own")).flat)
+    assert not torch.equal(flat(model), flat(make_model(replace(config, source="own"))))
 
 
 def test_hundred_steps_are_compared_with_theirs(theirs, monkeypatch):
@@ -242,7 +244,7 @@ def test_hundred_steps_are_compared_with_theirs(theirs, monkeypatch):
     losses = torch.cat(task.losses).numpy()
     assert losses.shape == (100,)
     assert torch.equal(task.losses[7], torch.tensor([losses[7]]))
-    end = {k: v[0].detach().numpy() for k, v in model.unpack().items()}
+    end = {k: v[0].detach().numpy() for k, v in model.named_parameters()}
     own = authors_seeds.FirstSteps(losses, batches, end)
     monkeypatch.setattr(authors_seeds, "first_steps", lambda: own)
     again = train(config)

@@ -11,7 +11,8 @@ from scipy.integrate import quad
 from scipy.optimize import brentq
 
 from shooting import DynamicParticles, UpDown
-from shooting.parametrizations import ParticleInit, normal
+from shooting.parametrizations import ParticleInit
+from shooting.randomness import normal
 from shooting.study.data.functions import BOUND, FUNCTIONS, MEAN, TARGETS, grid_points
 from shooting.study.experiments.convexity import (
     ROUNDING,

@@ -50,7 +50,7 @@ def test_each_name_is_its_class(name):
     assert type(model) is CLASSES[name]
     assert (model.seeds, model.solver.step) == ((0, 1), 0.5)
     if "particles" in name:
-        assert model.unpack()["x"].shape == (2, 5, 2)
+        assert model.x.shape == (2, 5, 2)
 
 
 def test_a_model_without_particles_has_one_identity():

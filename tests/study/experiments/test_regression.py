@@ -75,7 +75,7 @@ def test_momentum_conventions():
 
 def test_particles_may_start_on_training_data():
     config = replace(SMALL, positions="data")
-    found = make_model(config).unpack()["x"]
+    found = make_model(config).x
     assert torch.equal(found, RegressionTask(config).train[:, :3])
 
 
@@ -113,7 +113,7 @@ def test_run_of_an_experiment_equals_its_single_run():
 
 
 def test_frozen_positions_are_trained_after_release():
-    start = make_model(SMALL).unpack()["x"][..., 0].detach().numpy().astype(np.float32)
+    start = make_model(SMALL).x[..., 0].detach().numpy().astype(np.float32)
     held = train(replace(SMALL, frozen_epochs=SMALL.epochs)).arrays["particles"]
     assert np.array_equal(held, start)
     assert not np.array_equal(train(SMALL).arrays["particles"], start)

@@ -144,7 +144,7 @@ def test_released_particles_start_on_the_spiral_and_paper_particles_do_not():
     truth = trajectory()
 
     def off(config):
-        x = make_model(config).unpack()["x"]
+        x = make_model(config).x
         return (x.reshape(-1, 1, 2) - truth).norm(dim=-1).min(-1).values.max()
 
     small = {"inflation": 2, "particles": 9, "seeds": (0, 1)}

@@ -66,9 +66,9 @@ def test_data_turn_as_the_matrix_exponential_says():
     at = basis @ torch.randn(4)
     z = torch.cat([torch.zeros(1), LEVEL + 0.5 * at])[None]
     with torch.no_grad():
-        parts = flow.unpack()
-        parts["lift_weight"].zero_()
-        parts["lift_bias"].copy_(z[0, 1:])
+        parts = dict(flow.named_parameters())
+        parts["lift.weight"].zero_()
+        parts["lift.bias"].copy_(z[0, 1:])
     found = flow.states(z[:, :1], TIMES)[:, 0, 1:] - LEVEL
     for k, t in enumerate(TIMES):
         assert torch.allclose(found[k], torch.matrix_exp(t * matrix) @ (0.5 * at), atol=1e-6)
@@ -78,7 +78,7 @@ def test_rotation_is_not_stationary_where_units_switch():
     """The wrong version: particles at level 0, half of whose units are off."""
     flow, _, matrix = turning_flow([2.0, 3.0])
     with torch.no_grad():
-        flow.unpack()["v"].sub_(LEVEL)
+        flow.v.sub_(LEVEL)
     last = flow.theta(TIMES)["theta3"][-1]
     assert not torch.allclose(last, matrix, atol=0.1)
 

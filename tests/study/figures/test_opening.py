@@ -55,7 +55,7 @@ def test_the_idea_shows_every_learned_number_once(postcard):
     with torch.no_grad():
         rows = numbers(postcard, 1)
         shown = np.sort(np.concatenate(list(rows.values())))
-        parts = postcard.unpack() | {"p": postcard.momentum_scale * postcard.unpack()["p"]}
+        parts = dict(postcard.named_parameters()) | {"p": postcard.momentum_scale * postcard.p}
     learned = torch.cat([part[1].detach().flatten() for part in parts.values()])
     assert len(shown) == postcard.count
     np.testing.assert_array_equal(shown, np.sort(learned.numpy()))
