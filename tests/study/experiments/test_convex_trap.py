@@ -82,7 +82,7 @@ def test_the_others_are_told_apart_by_their_settings(name):
     assert published(INTERVENTIONS[name]) != published(INTERVENTIONS[ALIKE[name]])
 
 
-@pytest.mark.parametrize(("epochs", "still"), [(2, {"x", *LIFT}), (3, set())])
+@pytest.mark.parametrize(("epochs", "still"), [(2, {"x", *map(part_of, LIFT)}), (3, set())])
 def test_frozen_parts_stay_for_the_first_epochs(epochs, still):
     config = replace(few(INTERVENTIONS[CURE]), epochs=epochs)
     model = make_model(config)
