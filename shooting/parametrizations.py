@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from shooting.adjoint import energy
 from shooting.errors import require_choice, require_count, require_finite, require_shape
 from shooting.fields import Control, VectorField
+from shooting.fixed import refuse_change
 from shooting.flow import Solver, Times, carry, shoot
 from shooting.randomness import generator
 from shooting.solvers import check_times
@@ -26,6 +27,10 @@ from shooting.spaces import Slot, StateSpace
 
 LIFTS = ("learned", "fixed", "zero")
 Sampler = Callable[[torch.Generator, tuple[int, ...]], Tensor]
+# What parameters were drawn for: another value would not fit them. A solver may be exchanged.
+_BUILT = frozenset(
+    ("space", "field", "seeds", "particles", "momentum_scale", "blocks", "depth", "lift_kind")
+)
 
 
 def normal(scale: float) -> Sampler:
@@ -88,6 +93,16 @@ class Parametrization(nn.Module):
             raise ValueError(f"expected distinct seeds, at least one, got {self.seeds}; try [0]")
         self._single = seed
         self._shapes: dict[str, tuple[int, ...]] = {}
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _BUILT and name in self.__dict__:
+            refuse_change(self, name)
+        super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        if name in _BUILT:
+            refuse_change(self, name)
+        super().__delattr__(name)
 
     # --- parameters ------------------------------------------------------------------------
 
