@@ -153,10 +153,11 @@ def outcome(owner: object, name: str) -> str:
         try:
             change()
         except (AttributeError, TypeError) as error:
-            # one of ours, or Python's own of a frozen dataclass, a property or a named tuple
-            assert re.match(r"expected |cannot assign|cannot delete|property|can't ", str(error))
+            told = str(error)
         else:
             return "changed"
+        # one of ours, or Python's own of a frozen dataclass, a property or a named tuple
+        assert re.match(r"expected |cannot assign|cannot delete|property|can't ", told), told
     assert getattr(owner, name, None) is before or not isinstance(before, FixedDict)
     return "refused"
 
