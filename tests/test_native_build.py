@@ -1,4 +1,4 @@
-"""The compiled library: rebuilt when it is damaged, kept whole, without litter, never in the way."""
+"""The compiled library: rebuilt when it is damaged, kept whole, without litter, no obstacle."""
 
 from __future__ import annotations
 
