@@ -169,7 +169,7 @@ def _dense(name: str, value: Tensor) -> Tensor:
     """A tensor in plain memory, without the marks of a conjugate or negative view."""
     local = value if value.is_meta else value.cpu()
     try:
-        if value.layout is not torch.strided or value.is_meta:
+        if value.layout is not torch.strided or value.is_meta or value.is_quantized:
             raise NotImplementedError
         plain = local.resolve_conj().resolve_neg()
         return plain.clone(memory_format=torch.contiguous_format)  # no two in one memory
