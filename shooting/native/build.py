@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from shooting.environment import cache_folder, processor_lines, variable
+from shooting.environment import NoHomeError, cache_folder, processor_lines, variable
 from shooting.native.cache import find, keep, workshop
 
 logger = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ def library_folder() -> Path:
         return Path(chosen)
     try:
         return cache_folder("SHOOTING_CACHE")
-    except RuntimeError as error:
+    except NoHomeError as error:
         raise BuildError(str(error)) from error
 
 
