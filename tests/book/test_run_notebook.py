@@ -183,3 +183,9 @@ def test_control_a_page_with_as_many_outputs_or_more_is_none(tmp_path, monkeypat
         source, target = committed(tmp_path, outputs), tmp_path / "out.ipynb"
         monkeypatch.setattr("sys.argv", ["run_notebook.py", str(source), str(target)])
         assert run_notebook.main() == 0
+
+
+def test_the_page_of_checklists_names_what_was_tried(root):
+    text = (root / "book" / "checklists.md").read_text(encoding="utf-8")
+    tried = text.partition("## What was tried against foreign settings")[2]
+    assert {name for name in [*SET, "CC", "HOME", "PIP_USER"] if f"`{name}`" not in tried} == set()
