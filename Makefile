@@ -41,7 +41,7 @@ pdf: ## the book as one PDF, from the committed outputs (needs Chromium; a few m
 	@echo "The book is ready: open $(PDF)"
 
 lab: $(STAMP) ## work on the notebooks in JupyterLab
-	@"$(PY)" -m pip install -q -c constraints.txt jupyterlab && "$(PY)" -m jupyterlab notebooks
+	@$(PIP) "$(PY)" -m pip install -q -c constraints.txt jupyterlab && "$(PY)" -m jupyterlab notebooks
 
 ##@ Check
 .PHONY: check test lint bench
@@ -49,7 +49,7 @@ check: lint ## lint and the tests of the library, two minutes
 	@"$(PY)" -m pytest -q tests $(LIBRARY_ONLY) -n $(JOBS) $(PYTEST_FLAGS)
 
 test: $(TEST_SITE)/.done lint | $(FONTS) ## lint, tests, notebooks compared with a fresh run, book (EXTRAS=book,test,browser,sweep: browser and sweep too)
-	@$(QUICK) SHOOTING_SITE="$(CURDIR)/$(TEST_SITE)" SHOOTING_FIGDIR="$(CURDIR)/_build/figures/test" \
+	@$(QUICK) $(JUPYTER) SHOOTING_SITE="$(CURDIR)/$(TEST_SITE)" SHOOTING_FIGDIR="$(CURDIR)/_build/figures/test" \
 	  "$(PY)" -m pytest -q $(TESTS) -n $(JOBS) --dist loadfile $(COMPARED) $(PYTEST_FLAGS)
 
 lint: $(STAMP) ## ruff and mypy
@@ -71,7 +71,7 @@ figures: $(EXECUTED) ## redraw every figure of the pages into _build/figures/qui
 
 notebooks: $(EXECUTED) ## execute the notebooks into _build/runs/quick
 
-reference: $(EXECUTED) ## execute the notebooks and store their outputs in notebooks/
+reference: $(EXECUTED) ## execute the notebooks and store their outputs in notebooks/ (FEWER=1: they may have lost some)
 	$(if $(NOTEBOOKS),,$(error there is no notebook in notebooks/))
 	@"$(PY)" book/_tools/normalise.py --into notebooks $(EXECUTED)
 	@$(MAKE) $(SUMMARIES) # they read what was just stored
@@ -100,7 +100,7 @@ clean: ## remove what make built (.venv stays)
 
 constraints: ## resolve all extras afresh into constraints.txt
 	@rm -rf _build/pin && "$(PYTHON)" -m venv _build/pin
-	@_build/pin/bin/python -m pip install -q ".[book,test,browser,sweep,bench]"
+	@$(PIP) _build/pin/bin/python -m pip install -q ".[book,test,browser,sweep,bench]"
 	@_build/pin/bin/python -m pip freeze --all > _build/pin/all.txt # not in the pipe, which hides its failure
 	@{ sed -n '/^#/p' constraints.txt; cat _build/pin/all.txt \
 	  | grep -vE '^(pip|shooting)\b' | sed 's/+[A-Za-z0-9.]*$$//' | tr 'A-Z_' 'a-z-'; } > _build/pin.txt

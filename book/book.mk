@@ -35,10 +35,12 @@ $(STAMP): pyproject.toml constraints.txt
 	  "Python 3.11 or newer is needed, got %d.%d: try make PYTHON=python3.12 …" % sys.version_info[:2])'
 	@echo "Setting up $(VENV) (once; one to three minutes)"
 	@"$(PY)" -m pip --version > /dev/null 2>&1 || "$(PYTHON)" -m venv --clear "$(VENV)" # half of one is none
-	@"$(PY)" -m pip install -qq --no-compile --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS)]"
+	@$(PIP) "$(PY)" -m pip install -qq --no-compile --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS)]"
 	@touch "$@"
 endif
 
+# What is set or configured for pip elsewhere must not lead its packages past the environment
+PIP := PIP_USER=0 PIP_TARGET= PIP_PREFIX= PIP_ROOT= PIP_NO_DEPS=0 PIP_DRY_RUN=0
 # One thread per process, two processes: faster here than the reverse, and reproducible.
 export OMP_NUM_THREADS := 1
 export PYTHONHASHSEED := 0
@@ -56,8 +58,12 @@ unexport PYTHONDONTWRITEBYTECODE
 # The checks on the pages are assertions, which it would switch off
 unexport PYTHONOPTIMIZE
 # Settings and caches of the user's own change no page; fonts are listed once, before the pages
+unexport PYTHONSTARTUP PYTHONWARNINGS PYTHONINSPECT PYTHONDEVMODE MPLBACKEND MATPLOTLIBRC
 export IPYTHONDIR := $(CURDIR)/_build/ipython
 export MPLCONFIGDIR := $(CURDIR)/_build/matplotlib
+# nbval starts kernels too; JupyterLab keeps what its user has set
+JUPYTER := JUPYTER_CONFIG_DIR="$(CURDIR)/_build/jupyter" JUPYTER_DATA_DIR="$(CURDIR)/_build/jupyter" \
+  JUPYTER_PATH= JUPYTER_NO_CONFIG=1
 # Where `make data` puts files that no package ships, and `make fig2` its figure
 export SHOOTING_DATA ?= $(CURDIR)/data
 export SHOOTING_FIGDIR ?= $(CURDIR)/_build/figures
@@ -78,7 +84,7 @@ NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 PACKAGE   := $(shell find shooting -name '*.py' -o -name '*.[ch]')
 RECORDS   := $(shell find book/records -type f 2>/dev/null) $(wildcard book/*.yaml)
 RUN       := book/_tools/run_notebook.py
-BEHIND    := $(PACKAGE) $(RECORDS) $(RUN) book/_tools/checkout.py $(STAMP)
+BEHIND    := $(PACKAGE) $(RECORDS) $(RUN) $(addprefix book/_tools/,checkout.py outputs.py) $(STAMP)
 
 # A quick page reads committed records only, whatever else was computed on this machine, and takes
 # the notebook's defaults, so that it shows exactly what is committed.
@@ -86,7 +92,7 @@ QUICK      := SHOOTING_STATE="$(CURDIR)/_build/state" SHOOTING_FIGDIR="$(CURDIR)
 QUICK_RUNS := _build/runs/quick
 EXECUTED   := $(NOTEBOOKS:notebooks/%=$(QUICK_RUNS)/%)
 $(QUICK_RUNS)/%.ipynb: notebooks/%.ipynb $(BEHIND) | $(FONTS)
-	@$(QUICK) "$(PY)" $(RUN) $< $@
+	@$(QUICK) "$(PY)" $(RUN) $< $@ $(if $(FEWER),--fewer)
 
 PAPER      := SHOOTING_FIGDIR="$(CURDIR)/_build/figures/paper"
 PAPER_RUNS := _build/runs/paper
@@ -132,7 +138,7 @@ sweep-run: $(STAMP)
 # --- the book --------------------------------------------------------------------------------
 
 PROSE := _config.yml $(shell find book -type f ! -path '*/_tools/*' ! -path '*/records/*' ! -name '.*' ! -name '*.mk') \
-  $(filter-out %/normalise.py %/run_notebook.py %/pdf.py %/live_still.py %/relations.py,$(wildcard book/_tools/*.py))
+  $(filter-out %/normalise.py %/run_notebook.py %/outputs.py %/pdf.py %/live_still.py %/relations.py,$(wildcard book/_tools/*.py))
 SITE       := _build/html
 PAPER_SITE := _build/paper/html
 TEST_SITE  := _build/test/html

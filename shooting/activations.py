@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from shooting.fixed import FixedDict
+
 
 @dataclass(frozen=True)
 class Activation:
@@ -61,15 +63,18 @@ def _sigmoid_slope(v: Tensor) -> Tensor:
     return s * (1 - s)
 
 
-ACTIVATIONS = {
-    a.name: a
-    for a in (
-        Activation("relu", torch.relu, _step, torch.zeros_like, smooth=False),
-        Activation("tanh", torch.tanh, _tanh_slope, _tanh_curvature),
-        Activation("softplus", _softplus, torch.sigmoid, _sigmoid_slope),
-        Activation("identity", _same, torch.ones_like, torch.zeros_like),
-    )
-}
+# fixed: the compiled solve knows these formulas by name
+ACTIVATIONS = FixedDict(
+    {
+        a.name: a
+        for a in (
+            Activation("relu", torch.relu, _step, torch.zeros_like, smooth=False),
+            Activation("tanh", torch.tanh, _tanh_slope, _tanh_curvature),
+            Activation("softplus", _softplus, torch.sigmoid, _sigmoid_slope),
+            Activation("identity", _same, torch.ones_like, torch.zeros_like),
+        )
+    }
+)
 
 
 def activation(name: str | Activation) -> Activation:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor
 
 from shooting.fields import Control, VectorField, Weight
+from shooting.fixed import FixedDict
 from shooting.metrics import Metric, metric
 from shooting.randomness import generator
 from shooting.spaces import Slot
@@ -21,6 +22,7 @@ from shooting.spaces import Slot
 VelocityFn = Callable[[dict[str, Tensor], dict[str, Tensor]], Mapping[str, Tensor]]
 # relative; a function that is linear misses by rounding only, one that is not by the order of 1
 ROUNDING = {torch.float32: 1e-3, torch.float64: 1e-9}
+FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
 class AutomaticField(VectorField):
@@ -36,7 +38,7 @@ class AutomaticField(VectorField):
             axis; 1 where it is left out.
 
     Attributes:
-        drift: Whether f(z, 0) is not 0.
+        drift: Whether f(z, 0) is not 0, by three random samples.
         shapes: Each control as a matrix ``(first axis, all others)``, as the models keep it.
 
     Raises:
@@ -52,11 +54,32 @@ class AutomaticField(VectorField):
         weights: Mapping[str, Weight] | None = None,
     ) -> None:
         super().__init__(slots)
-        self.function, self.controls = function, {k: tuple(s) for k, s in controls.items()}
-        self.shapes = {k: (s[0] if s else 1, math.prod(s[1:])) for k, s in self.controls.items()}
-        self.metrics = _metrics(self.shapes, weights or {})
-        self.drift = _check_linear(self)
+        self.function = function
+        self.controls = FixedDict({k: tuple(s) for k, s in controls.items()})
+        shapes = {k: (s[0] if s else 1, math.prod(s[1:])) for k, s in self.controls.items()}
+        self.shapes = FixedDict(shapes)
+        self.metrics = FixedDict(_metrics(shapes, weights or {}))
+        _check_linear(self)
         self._frozen = True
+
+    @property
+    def drift(self) -> bool:  # type: ignore[override]
+        """Looked up anew each time: what the function reads may have changed since it was built.
+
+        Raises:
+            ValueError: If the function takes no samples of any usual type and place.
+        """
+        for dtype, device in _kinds():
+            z = _draw("z", (3, self.size)).to(device, dtype)
+            try:
+                with torch.no_grad():
+                    return bool((self.velocity(z, self._nothing(z)) != 0).any())
+            except RuntimeError:  # what it reads has been moved to another type or device
+                continue
+        raise ValueError(
+            "expected a function that takes samples of any floating type on some device, got one "
+            "that takes none; move what it reads"
+        )
 
     def __repr__(self) -> str:
         name = getattr(self.function, "__name__", "f")
@@ -141,9 +164,16 @@ def _draw(purpose: str, shape: tuple[int, ...]) -> Tensor:
     return drawn.to(torch.get_default_dtype())
 
 
+def _kinds() -> Iterator[tuple[torch.dtype, str]]:
+    """Types and devices of samples, the likely ones first."""
+    for device in ("cpu", *(["cuda"] if torch.cuda.is_available() else [])):
+        for dtype in dict.fromkeys((torch.get_default_dtype(), *FLOATS)):
+            yield dtype, device
+
+
 @torch.no_grad()
-def _check_linear(field: AutomaticField) -> bool:
-    """Try the function on random samples and controls; whether it moves without control."""
+def _check_linear(field: AutomaticField) -> None:
+    """Try the function on random samples and controls."""
     z = _draw("z", (3, field.size))
     one, two = ({k: _draw(k + n, s) for k, s in field.shapes.items()} for n in "12")
     both = {k: 2 * one[k] - 3 * two[k] for k in one}
@@ -162,4 +192,3 @@ def _check_linear(field: AutomaticField) -> bool:
             "expected a function that moves each sample by itself, got one whose velocity depends "
             "on the other samples; leave out normalisation over the batch"
         )
-    return bool((none != 0).any())

@@ -11,6 +11,10 @@ import sys
 from pathlib import Path
 
 
+class NoHomeError(RuntimeError):
+    """There is no home folder, as in a container whose user is unknown."""
+
+
 def variable(name: str) -> str | None:
     """Value of an environment variable; None if it is not set or empty."""
     return os.environ.get(name) or None
@@ -40,14 +44,14 @@ def cache_folder(instead: str) -> Path:
         instead: Variable to set where there is no home folder, for the error.
 
     Raises:
-        RuntimeError: If there is no home folder, as in a container whose user is unknown.
+        NoHomeError: If there is no home folder, as in a container whose user is unknown.
     """
     if chosen := variable("XDG_CACHE_HOME"):
         return Path(chosen) / "shooting"
     try:
         home = Path.home()
     except RuntimeError as error:
-        raise RuntimeError(
+        raise NoHomeError(
             f"expected a home folder for the cache, found none; set {instead}"
         ) from error
     return home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "shooting"

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from shooting.activations import Activation, activation
-from shooting.errors import require_choice
+from shooting.errors import require_choice, require_count
 
 Parts = Mapping[str, Tensor]
 
@@ -149,7 +149,9 @@ class Patches(OfSlot):
 
     def __post_init__(self) -> None:
         require_choice(self.padding, PADDINGS, "a padding")
-        if isinstance(self.kernel, bool) or self.kernel < 1 or self.kernel % 2 == 0:
+        kernel = require_count(self.kernel, "the side length of a kernel")
+        object.__setattr__(self, "kernel", kernel)
+        if kernel % 2 == 0:
             raise ValueError(
                 f"expected an odd side length of the kernel, got {self.kernel!r}; try kernel=3"
             )

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from shooting.features import Constant, Feature, Identity, Parts
+from shooting.fixed import FixedDict
 from shooting.metrics import Metric, metric
 from shooting.spaces import Slot, StateSpace
 
@@ -112,13 +113,6 @@ class VectorField(StateSpace):
     shapes: dict[str, tuple[int, int]]
     drift: object
 
-    def __setattr__(self, name: str, value: object) -> None:
-        if getattr(self, "_frozen", False):
-            raise AttributeError(
-                f"expected a field to stay as it was built, got a new {name!r}; build another field"
-            )
-        super().__setattr__(name, value)
-
     @abstractmethod
     def theta(self, q: Tensor, p: Tensor) -> Control:
         """The maximising controls (3.3), each ``(*runs, out, F)``."""
@@ -194,17 +188,17 @@ class Field(VectorField):
         _check_names(self, self.terms, self.drift)
         self._phi = tuple(self._resolved(t) for t in self.terms)
         probe = self.split(torch.zeros(1, self.size, device="cpu"))
-        self.shapes = {
-            t.name: (self.spaces[t.out].width, _probed(self, t, phi, probe))
-            for t, phi in zip(self.terms, self._phi, strict=True)
-        }
+        widths = (_probed(self, t, f, probe) for t, f in zip(self.terms, self._phi, strict=True))
+        self.shapes = FixedDict(
+            {t.name: (self.spaces[t.out].width, n) for t, n in zip(self.terms, widths, strict=True)}
+        )
         for d in self.drift:
             if (width := _probed(self, d, d.phi, probe)) != self.spaces[d.out].width:
                 raise ValueError(
                     f"expected a drift of width {self.spaces[d.out].width} for slot {d.out!r}, got "
                     f"{d.feature} of width {width}; a drift has no control that could change it"
                 )
-        self.columns = self._distinct()
+        self.columns = FixedDict(self._distinct())
         self._frozen = True
 
     def _resolved(self, term: Term) -> Feature:

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from shooting.errors import require_choice
+from shooting.fixed import FixedModule
 from shooting.randomness import uniform
 from shooting.spaces import StateSpace
 
 LIFTS = ("learned", "fixed", "zero")
 
 
-class Lift(nn.Module):
+class Lift(FixedModule):
     """The affine map v(0) = Theta12 x(0) + b12 from the first slot to all others.
 
     An image is lifted site by site, with the same map.
@@ -34,6 +35,7 @@ class Lift(nn.Module):
     """
 
     NAMES = ("lift.weight", "lift.bias")
+    _BUILT = ("space", "kind")
     weight: Tensor
     bias: Tensor
 
@@ -42,7 +44,7 @@ class Lift(nn.Module):
         require_choice(kind, LIFTS, "a lift")
         self.space, self.kind = space, kind
         self._slot, *others = space.spaces.values()
-        self._widths = [slot.width for slot in others]
+        self._widths = tuple(slot.width for slot in others)
 
     @property
     def hidden(self) -> int:

@@ -8,9 +8,11 @@ from numbers import Real
 import torch
 from torch import Tensor
 
+from shooting.fixed import Fixed
 
-class Metric:
-    """M = m times the identity.
+
+class Metric(Fixed):
+    """M = m times the identity. It never changes.
 
     Args:
         number: The weight m > 0.
@@ -25,16 +27,13 @@ class Metric:
     size: int | None = None
 
     def __init__(self, number: float) -> None:
-        if (
-            isinstance(number, bool)
-            or not isinstance(number, (int, float))
-            or not _is_weight(number)
-        ):
+        if not _is_weight(number):
             raise ValueError(
                 "expected a weight that is a positive number or a symmetric positive definite "
                 f"matrix, got {number!r}; try 1.0, as a penalty must be strictly convex"
             )
         self._number = float(number)
+        self._frozen = True
 
     @property
     def number(self) -> float | None:
@@ -91,6 +90,7 @@ class MatrixMetric(Metric):
         self._matrix = matrix.detach().clone()
         self._inverse = torch.linalg.inv(self._matrix.double())
         self.size = len(matrix)
+        self._frozen = True
 
     @property
     def number(self) -> None:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from shooting.errors import require_count
+
 StateDict = dict[str, Tensor]
 LARGE = 2**12  # entries of one run, from which a look at the ages costs less than it may save
 
@@ -211,11 +213,8 @@ class Plateau:
                 "the learning rate"
             )
         for name, least in (("patience", 0), ("every", 1)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(
-                    f"expected a whole number of at least {least} as {name}, got {value!r}; try 10"
-                )
+            number = require_count(getattr(self, name), f"the {name} of a plateau", least=least)
+            object.__setattr__(self, name, number)
         if not (0 <= self.threshold < 1 and 0 <= self.min_change < math.inf):
             raise ValueError(
                 "expected a threshold in [0, 1) and a min_change of at least 0, got "
@@ -267,16 +266,11 @@ class Cosine:
     every: int = 0
 
     def __post_init__(self) -> None:
-        if isinstance(self.epochs, bool) or not isinstance(self.epochs, int) or self.epochs < 1:
-            raise ValueError(
-                f"expected a whole number of epochs, at least 1, got {self.epochs!r}; take those "
-                "of the training"
-            )
-        if not 0 <= self.floor < math.inf or self.every < 0:
-            raise ValueError(
-                "expected a floor and an interval of at least 0, got "
-                f"{self.floor!r} and {self.every!r}; try 0.0 and 0"
-            )
+        for name, least in (("epochs", 1), ("every", 0)):
+            number = require_count(getattr(self, name), f"the {name} of a cosine", least=least)
+            object.__setattr__(self, name, number)
+        if not 0 <= self.floor < math.inf:
+            raise ValueError(f"expected a floor of at least 0, got {self.floor!r}; try 0.0")
 
     def start(self, lr: Tensor) -> StateDict:
         """State before the first epoch."""

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from shooting.adjoint import energy
 from shooting.errors import require_count, require_finite, require_shape
 from shooting.fields import Control, VectorField
+from shooting.fixed import FixedModule
 from shooting.flow import Solver, Times, carry, shoot
 from shooting.lift import Lift
 from shooting.randomness import Sampler, generator, normal, uniform
@@ -42,7 +43,7 @@ class ParticleInit:
     p: Sampler = normal(0.1)
 
 
-class Parametrization(nn.Module):
+class Parametrization(FixedModule):
     """Common part of the four models: parameters, lift and call signature.
 
     Args:
@@ -58,6 +59,8 @@ class Parametrization(nn.Module):
     """
 
     _verb = "carry"  # how the model moves data: `carry`, or `shoot`
+    # What parameters were drawn for: another value would not fit them. A solver may be exchanged.
+    _BUILT = ("space", "field", "seeds", "particles", "momentum_scale", "blocks", "depth")
 
     def __init__(
         self,

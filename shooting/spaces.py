@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from shooting.errors import require_count
+from shooting.fixed import Fixed, FixedDict
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,9 @@ class Slot:
     sites: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        require_count(self.width, "the width of a slot")
-        for length in self.sites:
-            require_count(length, "a number of sites")
-        object.__setattr__(self, "sites", tuple(self.sites))
+        object.__setattr__(self, "width", require_count(self.width, "the width of a slot"))
+        sites = (require_count(length, "a number of sites") for length in self.sites)
+        object.__setattr__(self, "sites", tuple(sites))
 
     @property
     def count(self) -> int:
@@ -69,8 +69,8 @@ class Slot:
         return rows.unflatten(-2, (rows.shape[-2] // self.count, *self.sites))
 
 
-class StateSpace:
-    """Named slots in packing order.
+class StateSpace(Fixed):
+    """Named slots in packing order. They never change.
 
     Args:
         slots: Each slot's width, or a `Slot` for an image, e.g. ``{"x": d, "v": alpha * d}``.
@@ -84,9 +84,11 @@ class StateSpace:
     def __init__(self, slots: Mapping[str, int | Slot]) -> None:
         if not slots:
             raise ValueError("expected at least one slot, got none; try {'x': 2}")
-        self.spaces = {k: s if isinstance(s, Slot) else _plain(k, s) for k, s in slots.items()}
-        self.slots = {name: slot.size for name, slot in self.spaces.items()}
+        spaces = {k: s if isinstance(s, Slot) else _plain(k, s) for k, s in slots.items()}
+        self.spaces = FixedDict(spaces)
+        self.slots = FixedDict({name: slot.size for name, slot in spaces.items()})
         self.size = sum(self.slots.values())
+        self._frozen = type(self) is StateSpace  # a subclass has more to say
 
     def split(self, z: Tensor) -> dict[str, Tensor]:
         """Cut a packed state ``(..., S)`` into its slots, each ``(..., *sites, width)``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -317,3 +318,14 @@ def test_entries_of_one_age_take_the_same_steps_bit_for_bit(shape, monkeypatch):
     for released in (0, 5):
         assert torch.equal(moved(0, released), moved(10**9, released))
     assert not torch.equal(moved(0, 0), moved(0, 5))  # control: freezing does change the weights
+
+
+def test_numpy_integers_are_counts_and_booleans_are_not():
+    plateau = Plateau(patience=np.int64(3), every=np.int32(2))
+    assert (type(plateau.patience), plateau) == (int, Plateau(patience=3, every=2))
+    assert Cosine(np.int64(7), every=np.uint8(0)) == Cosine(7)
+    for wrong in (True, 1.0, np.float64(2), "3"):
+        with refused(repr(wrong)):
+            Plateau(patience=wrong)
+        with refused(repr(wrong)):
+            Cosine(wrong)

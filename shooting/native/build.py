@@ -7,6 +7,7 @@ route; the reason is logged once, as information, and `native.library_error` rep
 from __future__ import annotations
 
 import ctypes
+import errno
 import functools
 import hashlib
 import logging
@@ -15,20 +16,22 @@ import platform
 import shlex
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
 import torch
 
-from shooting.environment import cache_folder, processor_lines, variable
+from shooting.environment import NoHomeError, cache_folder, processor_lines, variable
+from shooting.native.cache import find, keep, workshop
 
 logger = logging.getLogger(__name__)
 
 SOURCE = Path(__file__).with_name("solve.c")
+ENTRIES = ("forward", "backward")
 REALS = {torch.float32: "float", torch.float64: "double"}
 # not -ffast-math: NaN must reach the outputs, where the training loop looks for it
 FLAGS = ("-std=gnu11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros")
 TARGETS = (("-march=native",), ())  # some compilers do not know the first
+PATIENCE = 300.0  # seconds: fifty times what a compilation takes
 
 
 class BuildError(RuntimeError):
@@ -39,11 +42,26 @@ class BuildError(RuntimeError):
 def load(dtype: torch.dtype, source: Path | None = None) -> tuple[ctypes.CDLL | None, str]:
     """The library of a source (`SOURCE` by default), or None and the reason why there is none."""
     try:
-        return ctypes.CDLL(str(build(dtype, cache=library_folder(), source=source))), ""
+        names = () if source else ENTRIES
+        return _loaded(build(dtype, cache=library_folder(), source=source), names), ""
     except (BuildError, OSError) as error:
         # no warning: nothing is wrong, and on a page of the book it would count as an error
-        logger.info("no native solve, PyTorch does the work instead: %s", error)
-        return None, str(error) if isinstance(error, BuildError) else f"{error}; set SHOOTING_CACHE"
+        advice = "" if isinstance(error, BuildError) else "; set SHOOTING_CACHE to another folder"
+        logger.info("no native solve, PyTorch does the work instead: %s%s", error, advice)
+        return None, f"{error}{advice}"
+
+
+def _loaded(path: Path, names: tuple[str, ...]) -> ctypes.CDLL:
+    try:
+        library = ctypes.CDLL(str(path))
+        for name in names:
+            getattr(library, name)
+        return library
+    except (OSError, AttributeError) as error:  # a folder without execution, or no compiler of C
+        raise BuildError(
+            f"what was compiled cannot be loaded ({error}); set SHOOTING_CACHE to another folder, "
+            "or CC to another compiler"
+        ) from error
 
 
 def library_folder() -> Path:
@@ -56,7 +74,7 @@ def library_folder() -> Path:
         return Path(chosen)
     try:
         return cache_folder("SHOOTING_CACHE")
-    except RuntimeError as error:
+    except NoHomeError as error:
         raise BuildError(str(error)) from error
 
 
@@ -78,44 +96,55 @@ def build(
         BuildError: If there is no compiler or it fails, with its last words.
         OSError: If the cache folder cannot be written.
     """
-    command = compiler or variable("CC") or "cc"
-    program, *options = shlex.split(command)
-    found = shutil.which(program)
-    if found is None:
-        raise BuildError(f"there is no C compiler {command!r}; install one or set CC")
+    found, *options = _command(compiler or variable("CC") or "cc")
     source = source or SOURCE
     flags = [*options, *FLAGS, f"-DREAL={REALS[dtype]}"]
-    identity = "\0".join([source.read_text(), found, *flags, _processor()])
-    name = hashlib.sha256(identity.encode()).hexdigest()[:16]
-    target = cache / f"{source.stem}-{REALS[dtype]}-{name}.so"
-    if not target.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        _compile([found, *flags], source, target)
-    return target
+    identity = "\0".join([source.read_text(encoding="utf-8"), found, *flags, _processor()])
+    name = hashlib.sha256(identity.encode(errors="surrogateescape")).hexdigest()[:16]
+    stem = f"{source.stem}-{REALS[dtype]}-{name}"
+    if kept := find(cache, stem):
+        return kept
+    with workshop(cache) as room:
+        made = find(cache, stem)  # by another process, while this one waited
+        return made or keep(_compiled([found, *flags], source, room / "made.so"), cache, stem)
 
 
-def _compile(command: list[str], source: Path, target: Path) -> None:
-    """Compile into a temporary file and rename it, so that no one ever sees half a library."""
-    words = ""
-    with tempfile.TemporaryDirectory(dir=target.parent) as room:
-        made = Path(room) / target.name
-        for extra in TARGETS:
-            full = [
-                *command,
-                *extra,
-                "-shared",
-                "-fPIC",
-                "-o",
-                str(made),
-                str(source),
-                "-pthread",
-                "-lm",
-            ]
-            done = subprocess.run(full, capture_output=True, text=True, check=False)
-            if done.returncode == 0:
-                os.replace(made, target)
-                return
-            words = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "no message"
+def _command(words: str) -> list[str]:
+    """Path of a compiler, and its options."""
+    try:
+        program, *options = shlex.split(words)
+    except ValueError:  # nothing but spaces, or a quote that does not end
+        raise BuildError(f"there is no C compiler {words!r}; set CC to a command") from None
+    found = shutil.which(program)
+    if found is None:
+        raise BuildError(f"there is no C compiler {words!r}; install one or set CC")
+    return [found, *options]
+
+
+def _compiled(command: list[str], source: Path, made: Path) -> Path:
+    """Compile for this processor, else for any of its kind."""
+    said = ""
+    for extra in TARGETS:
+        full = [*command, *extra, "-shared", "-fPIC", "-o", str(made), str(source), "-pthread"]
+        try:
+            done = subprocess.run(
+                [*full, "-lm"],
+                capture_output=True,
+                stdin=subprocess.DEVNULL,
+                timeout=PATIENCE,
+                check=False,
+            )
+        except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+            raise BuildError(f"{command[0]!r} cannot compile ({error}); set CC") from error
+        if done.returncode == 0 and made.is_file():
+            return made
+        said = done.stderr.decode(errors="replace").strip() or "no message"
+    words = said.splitlines()[-1]
+    if os.strerror(errno.ENOSPC) in said:
+        raise BuildError(
+            f"there is no space for a compilation ({words}); make room, or set SHOOTING_CACHE and "
+            "TMPDIR to folders elsewhere"
+        )
     raise BuildError(f"the C compiler {command[0]!r} failed ({words}); set CC to another one")
 
 

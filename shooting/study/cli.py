@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import math
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 
 import torch
 
+from shooting.environment import NoHomeError
 from shooting.errors import MissingDataError
 from shooting.study import records, scaffold
 from shooting.study.data.fetch import fetch_mnist
@@ -21,11 +23,11 @@ from shooting.study.experiments import EXPERIMENTS, PROFILES, Experiment
 from shooting.study.experiments.base import float32
 from shooting.study.experiments.settings import as_dict, changed
 from shooting.study.figures import paper, save, use_style
-from shooting.study.paths import NotInCheckoutError, figures_folder
+from shooting.study.paths import NotInCheckoutError, figures_folder, setting_of
 from shooting.study.records import verification
 from shooting.study.records.identity import record_id
 from shooting.study.records.store import since
-from shooting.study.storage import BusyError
+from shooting.study.storage import UNWRITABLE, BusyError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,9 +45,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command: int = options.command(options)
     except NotInCheckoutError as error:
         sys.exit(str(error))
-    except (PermissionError, NotADirectoryError) as error:
-        sys.exit(f"expected folders to be accessible, but {error}; set SHOOTING_STATE to another")
+    except NoHomeError as error:
+        sys.exit(str(error))
+    except OSError as error:
+        sys.exit(_unwritable(error, getattr(options, "out", None)))
     return command
+
+
+def _unwritable(error: OSError, out: Path | None) -> str:
+    """Which folder takes no file, why, and what to set; any other error goes its way.
+
+    Raises:
+        OSError: If it is about something else.
+    """
+    if error.errno not in UNWRITABLE or not error.filename:
+        raise error
+    room = "make room there, or " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+    return (
+        f"expected to read and write {error.filename}, but {error.strerror}; {room}set "
+        f"{setting_of(Path(error.filename), out)} to another folder"
+    )
 
 
 def parser() -> argparse.ArgumentParser:
@@ -73,6 +92,7 @@ def parser() -> argparse.ArgumentParser:
     one = commands.add_parser("status", help="what is done, running, failed, missing, stale")
     _select(one, required=False)
     one.add_argument("--list", action="store_true", help="one line per config: state and id")
+    one.add_argument("--out", type=Path, help="count records of this folder alone")
     one.set_defaults(command=status)
 
     help_ = (
@@ -169,7 +189,7 @@ def run(options: argparse.Namespace) -> int:
     """Train what is missing. Configs that another process trains come last."""
     experiment = EXPERIMENTS[options.experiment]
     todo = selected(experiment, options)
-    _announce(experiment, todo, fresh=options.fresh)
+    _announce(experiment, todo, options)
     progress = Progress(len(todo))
     busy = [c for c in todo if not _run_one(experiment, c, options, progress, wait=False)]
     for config in busy:
@@ -177,12 +197,12 @@ def run(options: argparse.Namespace) -> int:
     return 1 if progress.broken else 0
 
 
-def _announce(experiment: Experiment, todo: Sequence[Any], *, fresh: bool) -> None:
+def _announce(experiment: Experiment, todo: Sequence[Any], options: argparse.Namespace) -> None:
     """Say how long the trainings will take here, where an experiment can tell."""
     if experiment.estimate is None:
         return
-    done = () if fresh else ("done", "failed")
-    missing = [c for c in todo if records.state_of(experiment, c) not in done]
+    done = () if options.fresh else ("done", "failed")
+    missing = [c for c in todo if records.state_of(experiment, c, out=options.out) not in done]
     with float32():
         seconds = [experiment.estimate(config) for config in missing]
     for config, took in zip(missing, seconds, strict=True):
@@ -242,9 +262,11 @@ def _run_one(
     except MissingDataError as error:
         print(f"{name} is skipped: {error}", flush=True)
         progress.lacking += 1
-    except (PermissionError, NotADirectoryError, NotInCheckoutError):  # so would the next config
+    except (NotInCheckoutError, NoHomeError):  # so would the next config
         raise
-    except Exception:  # one config that cannot run must not stop the others
+    except Exception as error:  # one config that cannot run must not stop the others
+        if isinstance(error, OSError) and error.errno in UNWRITABLE:
+            raise  # it would stop them all
         traceback.print_exc()
         progress.broken += 1
     else:
@@ -303,15 +325,16 @@ def status(options: argparse.Namespace) -> int:
     """Print the state of each experiment's grid, or of what the options select in some of them."""
     for name, configs in _selected_anywhere(options).items():
         experiment = EXPERIMENTS[name]
-        states = [(records.state_of(experiment, c), c) for c in configs]
+        states = [(records.state_of(experiment, c, out=options.out), c) for c in configs]
         if options.list:
             for state, config in states:
                 print(f"{state:8} {record_id(name, config)} {changed(config)}")
             continue
         counts = {s: sum(state == s for state, _ in states) for s in records.STATES}
         text = ", ".join(f"{s} {n}" for s, n in counts.items() if n or s in ("done", "missing"))
-        print(f"{name} ({options.profile or 'paper'}): {text}{_time_left(experiment, states)}")
-        for path in records.stale(experiment):
+        left = _time_left(experiment, states, options.out)
+        print(f"{name} ({options.profile or 'paper'}): {text}{left}")
+        for path in records.stale(experiment, options.out):
             print(f"  stale: {path.name}")
     return 0
 
@@ -375,11 +398,12 @@ def new(options: argparse.Namespace) -> int:
     return 0
 
 
-def _time_left(experiment: Experiment, states: list[tuple[str, Any]]) -> str:
+def _time_left(experiment: Experiment, states: list[tuple[str, Any]], out: Path | None) -> str:
     """A guess from the mean of what is done; none where trainings differ by hours."""
     if experiment.estimate is not None:
         return ""
-    found = [records.load(experiment, c) for s, c in states if s in ("done", "failed")]
+    done = [c for s, c in states if s in ("done", "failed")]
+    found = [records.load(experiment, c, out=out) for c in done]
     seconds = [r.provenance["wall_seconds"] for r in found if r is not None]
     left = len(states) - len(seconds)
     if not seconds or not left:

@@ -26,9 +26,11 @@ book) and ``SHOOTING_KILLS`` (how often a sweep is killed).
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from shooting.environment import cache_folder, variable
+from shooting.environment import NoHomeError, cache_folder, variable
 
 PACKAGE = Path(__file__).resolve().parents[1]
 CHECKOUT = PACKAGE.parent
@@ -42,7 +44,7 @@ def state_folder() -> Path:
     """Checkpoints and local records: ``$SHOOTING_STATE``, or the user's cache folder.
 
     Raises:
-        RuntimeError: If there is neither.
+        NoHomeError: If there is neither.
     """
     chosen = variable("SHOOTING_STATE")
     return Path(chosen) if chosen else cache_folder("SHOOTING_STATE") / "state"
@@ -83,3 +85,36 @@ def figures_folder() -> Path | None:
     """Where figures are written: ``$SHOOTING_FIGDIR``; None if they are only shown."""
     chosen = variable("SHOOTING_FIGDIR")
     return Path(chosen) if chosen else None
+
+
+def setting_of(path: Path, given: Path | None = None) -> str:
+    """What to set so that a file comes to lie elsewhere, for an error.
+
+    Args:
+        path: The file.
+        given: The folder that the option ``--out`` names.
+
+    Returns:
+        Name of a variable or of the option; the state folder's where no folder fits.
+    """
+    file = path.absolute()
+    known = [(folder.absolute(), name) for name, folder in _places(given)]
+    inside = [pair for pair in known if file.is_relative_to(pair[0])]
+    above = [pair for pair in known if pair[0].is_relative_to(file)]  # it could not be made
+    found = max(inside, key=lambda pair: len(pair[0].parts), default=None)
+    return (found or next(iter(above), (None, "SHOOTING_STATE")))[1]
+
+
+def _places(given: Path | None) -> Iterator[tuple[str, Path]]:
+    if given is not None:
+        yield "--out (make: OUT)", given
+    try:
+        yield "SHOOTING_STATE", state_folder()
+        yield "SHOOTING_CACHE", cache_folder("SHOOTING_CACHE")
+    except NoHomeError:
+        pass
+    yield "SHOOTING_RECORDS", Path(variable("SHOOTING_RECORDS") or CHECKOUT / "book" / "records")
+    yield "SHOOTING_FIGDIR", figures_folder() or Path("figures")
+    yield "TMPDIR", Path(tempfile.gettempdir())
+    if (folder := data_folder()) is not None:
+        yield "SHOOTING_DATA", folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import time
@@ -16,6 +17,11 @@ logger = logging.getLogger(__name__)
 
 LITTER_SECONDS = 3600.0  # a temporary file this old was left by a process that was killed
 MOMENT = 0.2  # seconds: trainings hold their lock for longer, probes for microseconds
+PROBE = 2**20  # bytes: what the largest records take, and a hundredth of the largest checkpoint
+# What the system says of a folder that takes no files, whatever is written there
+UNWRITABLE = frozenset(
+    (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
+)
 POLL, LONG = 0.02, 0.5  # seconds between two looks at a lock, for a moment or for a training
 
 
@@ -54,18 +60,43 @@ def staged(path: Path, data: bytes) -> Iterator[Path]:
     # threads share a process number, and machines on one file system may use the same
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            error.filename = error.filename or str(path)  # a full disk does not say which
+            raise
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)  # a full disk leaves nothing behind
     sync_folder(path.parent)
-    for left in path.parent.glob(f".{path.name}.*.tmp"):
-        with suppress(FileNotFoundError):  # its writer has just finished
-            if time.time() - left.stat().st_mtime > LITTER_SECONDS:
+    clear_litter(path.parent, path.name)
+
+
+def clear_litter(folder: Path, name: str, *, age: float = LITTER_SECONDS) -> None:
+    """Remove what killed processes have half written.
+
+    Args:
+        folder: Where to look.
+        name: Beginning of the files' names.
+        age: Seconds that a file must have; 0 for who holds the lock of all its writers.
+    """
+    for left in folder.glob(f".{name}.*.tmp"):
+        with suppress(OSError):  # its writer has just finished, or the folder is read-only
+            if time.time() - left.stat().st_mtime >= age:
                 left.unlink()
+
+
+def require_room(folder: Path) -> None:
+    """Try whether a folder takes a file, before hours are spent on its content.
+
+    Raises:
+        OSError: If it does not; `UNWRITABLE` has the usual numbers.
+    """
+    with staged(folder / "probe", bytes(PROBE)):
+        pass
 
 
 def sync_folder(folder: Path) -> None:

@@ -197,6 +197,38 @@ def test_make_keeps_the_assertions_of_the_pages(tmp_path, monkeypatch):
     assert told_by_make(tmp_path, "PYTHONOPTIMIZE") == ""
 
 
+@pytest.mark.parametrize(
+    "name", ["MPLBACKEND", "MATPLOTLIBRC", "PYTHONSTARTUP", "PYTHONWARNINGS", "PYTHONINSPECT"]
+)
+def test_make_hands_no_setting_of_the_user_to_pages(tmp_path, monkeypatch, name):
+    monkeypatch.setenv(name, "of the user")
+    assert told_by_make(tmp_path, name) == ""
+    monkeypatch.setenv("OF_NO_CONCERN", "kept")  # control
+    assert told_by_make(tmp_path, "OF_NO_CONCERN") == "kept"
+
+
+def test_tests_of_pages_start_kernels_without_the_users_settings():
+    told = make("-n", "test").replace("\\\n", "")
+    (line,) = (line for line in told.splitlines() if "--nbval" in line)
+    for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR"):
+        assert f'{name}="{ROOT}/_build/jupyter"' in line
+    assert "JUPYTER_PATH= " in line
+
+
+def test_set_up_installs_into_the_environment_whatever_is_set_for_pip(tmp_path, monkeypatch):
+    """With PIP_USER=1 pip refused; told what make tells it, it takes the environment."""
+    recipe = make("-n", "-B", "lint", f"VENV={tmp_path / 'v'}", f"PYTHON={sys.executable}")
+    (line,) = (line for line in recipe.splitlines() if "pip install" in line)
+    settings = line.split('"')[0]
+    monkeypatch.setenv("PIP_USER", "1")
+    monkeypatch.setenv("PIP_TARGET", str(tmp_path / "elsewhere"))
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "v"], check=True)
+    asked = f"{tmp_path / 'v'}/bin/python -m pip install --no-index pip"
+    told = subprocess.run(asked.split(), capture_output=True, text=True, check=False)
+    assert told.returncode != 0  # control: as they are set, pip refuses
+    subprocess.run(["bash", "-c", f"{settings} {asked}"], check=True, capture_output=True)
+
+
 @pytest.mark.parametrize("done", [False, True])
 def test_an_environment_that_was_left_half_made_is_made_again(tmp_path, done):
     """Interrupted before pip was in it, or made where venv lacks pip: a python alone is none."""

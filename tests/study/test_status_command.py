@@ -50,8 +50,8 @@ def test_status_estimates_what_is_left_from_what_was_trained(monkeypatch, capsys
     main([*TOY_RUN, "--only", "label=1"])
     load = records.load
 
-    def slow(experiment, config):
-        found = load(experiment, config)
+    def slow(experiment, config, **where):
+        found = load(experiment, config, **where)
         return found and dataclasses.replace(
             found, provenance=found.provenance | {"wall_seconds": 60.0}
         )

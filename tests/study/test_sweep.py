@@ -121,6 +121,17 @@ def test_a_second_sweep_has_nothing_to_do(whole):
     assert "Nothing to be done" in whole.run("--dry-run")
 
 
+def test_a_sweep_into_a_folder_agrees_with_itself(tmp_path):
+    """It ended with "2 of 2 steps done" and "done 0, missing 2", and began again when asked."""
+    sweep, out = Sweep(tmp_path / "run"), tmp_path / "out of it"
+    said = sweep.run(out=out)
+    assert "toy (quick): done 2, missing 0" in said
+    assert len(list((out / "toy").glob("*.json"))) == 2
+    assert "Nothing to be done" in sweep.run("--dry-run", out=out)
+    assert "train        2" in sweep.run("--dry-run")  # control: elsewhere there is nothing
+    assert set(sweep.epochs().values()) == {1}
+
+
 def test_a_corrupt_record_is_trained_again_and_changed_sources_are_looked_at(whole):
     """The receipt of a corrupt record is void; a valid record outlives a changed source."""
     corrupt, valid = whole.files()

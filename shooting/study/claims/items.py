@@ -208,7 +208,7 @@ def cost(item: Item) -> Cost | None:
 
 
 @functools.cache
-def durations(name: str, _folders: tuple[Path, Path]) -> list[tuple[Any, float | None]]:
+def durations(name: str, _folders: tuple[Path, ...]) -> list[tuple[Any, float | None]]:
     """Wall seconds of each config of an experiment's grid, None where nothing is recorded."""
     experiment = EXPERIMENTS[name]
     found = [(c, records.load(experiment, c)) for c in experiment.grid("paper")]

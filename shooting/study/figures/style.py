@@ -159,6 +159,9 @@ def save(fig: Figure, name: str, folder: Path | None = None) -> Figure:
                 try:
                     fig.savefig(part, metadata=date, bbox_inches=box)
                     part.replace(target)
+                except OSError as error:
+                    error.filename = error.filename or str(part)  # a full disk does not say which
+                    raise
                 finally:
                     part.unlink(missing_ok=True)
     return fig

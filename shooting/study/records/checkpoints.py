@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -18,6 +19,12 @@ from shooting.study.storage import CorruptFileError, atomic_write, set_aside
 logger = logging.getLogger(__name__)
 
 StateDict = dict[str, Tensor]
+WRONG = (ValueError, KeyError, TypeError, RuntimeError, AttributeError)
+# What every safetensors stores as such; all else goes in as bytes, with type and shape beside it
+PLAIN = frozenset(
+    (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.bool)
+    + (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+)
 
 
 class FileCheckpoint:
@@ -58,16 +65,22 @@ class FileCheckpoint:
         return time.monotonic() - self._saved >= self.seconds
 
     def save(self, state: StateDict) -> None:
-        """Keep a state, atomically."""
-        tensors = {k: v.detach().cpu().contiguous().clone() for k, v in state.items()}
+        """Keep a state, atomically, bit for bit whatever its types.
+
+        Raises:
+            ValueError: If a tensor has no bytes of its own (quantised, sparse, on meta).
+        """
+        tensors = {k: _dense(k, v.detach()) for k, v in state.items()}
         about = {
             "owner": self.owner,
             "begun": self.begun.isoformat(),
             "elapsed": f"{self.elapsed:.3f}",
             "resumed": str(self.resumed),
         }
+        packed, others = _packed(tensors)
+        about |= {"others": json.dumps(others)} if others else {}
         about["sha256"] = content_hash(tensors, about)
-        atomic_write(self.path, safetensors.torch.save(tensors, about))
+        atomic_write(self.path, safetensors.torch.save(packed, about))
         self._saved = time.monotonic()
 
     def load(self) -> StateDict | None:
@@ -117,9 +130,9 @@ def read_checkpoint(path: Path) -> tuple[StateDict, dict[str, str]]:
     try:
         length = int.from_bytes(data[:8], "little")
         about = dict(json.loads(data[8 : 8 + length])["__metadata__"])
-        tensors = safetensors.torch.load(data)
+        tensors = _unpacked(safetensors.torch.load(data), json.loads(about.get("others", "{}")))
         claimed = about.pop("sha256")
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (SafetensorError, *WRONG) as error:
         raise CorruptFileError(f"expected a whole checkpoint in {path.name}: {error}") from error
     if content_hash(tensors, about) != claimed:
         raise CorruptFileError(f"expected the content that {path.name} was saved with, got another")
@@ -131,5 +144,42 @@ def content_hash(tensors: StateDict, about: dict[str, str]) -> str:
     found = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     for name, value in sorted(tensors.items()):
         found.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
-        found.update(value.numpy().tobytes())
+        found.update(_bytes(value).numpy().tobytes())
     return found.hexdigest()
+
+
+def _packed(tensors: StateDict) -> tuple[StateDict, dict[str, tuple[str, list[int]]]]:
+    """Tensors as they are stored, and type and shape of those that are stored as bytes."""
+    others = {
+        name: (str(value.dtype).removeprefix("torch."), list(value.shape))
+        for name, value in tensors.items()
+        if value.dtype not in PLAIN
+    }
+    return {k: _bytes(v) if k in others else v for k, v in tensors.items()}, others
+
+
+def _unpacked(tensors: StateDict, others: dict[str, tuple[str, list[int]]]) -> StateDict:
+    """Inverse of `_packed`."""
+    for name, (kind, shape) in others.items():
+        tensors[name] = tensors[name].view(getattr(torch, kind)).reshape(shape)
+    return tensors
+
+
+def _dense(name: str, value: Tensor) -> Tensor:
+    """A tensor in plain memory, without the marks of a conjugate or negative view."""
+    local = value if value.is_meta else value.cpu()
+    try:
+        if value.layout is not torch.strided or value.is_meta or value.is_quantized:
+            raise NotImplementedError
+        plain = local.resolve_conj().resolve_neg()
+        return plain.clone(memory_format=torch.contiguous_format)  # no two in one memory
+    except RuntimeError:  # types of less than a byte, and quantised ones, have no copy
+        raise ValueError(
+            f"expected state whose bytes can be kept, got {name!r} of type {value.dtype} and "
+            f"layout {value.layout} on {value.device}; keep its to_dense() or dequantize()"
+        ) from None
+
+
+def _bytes(value: Tensor) -> Tensor:
+    """The bytes of a tensor, one after the other."""
+    return value.reshape(-1).view(torch.uint8)

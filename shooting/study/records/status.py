@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from shooting.environment import NoHomeError
 from shooting.study.experiments import EXPERIMENTS, PROFILES, Experiment
 from shooting.study.paths import records_folder
 from shooting.study.records.identity import record_id
@@ -33,17 +34,25 @@ def stale(experiment: str | Experiment | None = None, folder: Path | None = None
 STATES = ("done", "failed", "running", "started", "missing", "corrupt")
 
 
-def state_of(experiment: Experiment, config: Any) -> str:
+def state_of(experiment: Experiment, config: Any, *, out: Path | None = None) -> str:
     """One of `STATES`: ``failed`` if some run met NaN, ``started`` if a checkpoint is of use.
 
     Under ``$FRESH`` only what was begun since then is done or started.
+
+    Args:
+        experiment: The experiment.
+        config: Its config.
+        out: The only folder where records count; by default the committed and the local ones.
     """
     try:
-        record = load(experiment, config)
+        record = load(experiment, config, out=out)
     except CorruptFileError:
         return "corrupt"
     if record is not None and counts(record):
         return "failed" if record.failed.any() else "done"
-    if is_running(experiment, config):
-        return "running"
-    return "started" if checkpoint_of(experiment, config).usable() else "missing"
+    try:
+        if is_running(experiment, config):
+            return "running"
+        return "started" if checkpoint_of(experiment, config).usable() else "missing"
+    except NoHomeError:  # nor checkpoints then
+        return "missing"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
-from shooting.environment import variable
+from shooting.environment import NoHomeError, variable
 from shooting.errors import MissingDataError, NonFiniteError
 from shooting.study.experiments import EXPERIMENTS, Experiment, check_profile
 from shooting.study.experiments.base import float32
@@ -21,7 +21,16 @@ from shooting.study.records.checkpoints import FileCheckpoint
 from shooting.study.records.files import Document, publish, write
 from shooting.study.records.identity import NUMERICS, record_id
 from shooting.study.records.record import Record, content_of, content_of_failure, read
-from shooting.study.storage import BusyError, CorruptFileError, is_locked, lock, set_aside
+from shooting.study.storage import (
+    UNWRITABLE,
+    BusyError,
+    CorruptFileError,
+    clear_litter,
+    is_locked,
+    lock,
+    require_room,
+    set_aside,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -33,9 +42,17 @@ class NotRunError(LookupError):
     """Records that a figure or a claim needs are missing; the message says how to make them."""
 
 
-def folders() -> tuple[Path, Path]:
-    """Where records are looked for: the committed ones, then the local ones."""
-    return records_folder(), state_folder() / "records"
+def folders() -> tuple[Path, ...]:
+    """Where records are looked for: the committed ones, then, if there is a home, the local."""
+    try:
+        return records_folder(), local_records()
+    except NoHomeError:
+        return (records_folder(),)
+
+
+def local_records() -> Path:
+    """Where records go that are computed on this machine."""
+    return state_folder() / "records"
 
 
 def since() -> datetime | None:
@@ -63,26 +80,44 @@ def since() -> datetime | None:
     return moment
 
 
-def load(experiment: str | Experiment, config: Any) -> Record | None:
+def load(experiment: str | Experiment, config: Any, *, out: Path | None = None) -> Record | None:
     """The record of a config, if there is one; one begun since ``$FRESH`` comes first.
 
     Args:
         experiment: The experiment or its name.
         config: Its config.
+        out: The only folder to look in; by default the committed and the local records.
 
     Returns:
         The record, checked; None if nothing was recorded, or another process is just writing it.
 
     Raises:
-        CorruptFileError: If the files are not what was written.
+        CorruptFileError: If the files are not what was written, and no other place has the record.
     """
     name = experiment if isinstance(experiment, str) else experiment.name
-    paths = [folder / name / f"{record_id(name, config)}.json" for folder in folders()]
-    found = filter(None, (_read_if_there(path, config) for path in paths))  # as many as needed
+    places = (out,) if out else folders()
+    paths = [folder / name / f"{record_id(name, config)}.json" for folder in places]
+    found = _sound_ones(paths, config)  # read as many as needed
     first = next(found, None)
     if first is None or counts(first):
         return first
     return next(filter(counts, found), first)
+
+
+def _sound_ones(paths: Iterable[Path], config: Any) -> Iterator[Record]:
+    """The records that are there; a corrupt one raises where no other place has a sound one."""
+    corrupt, found = None, False
+    for path in paths:
+        try:
+            record = _read_if_there(path, config)
+        except CorruptFileError as error:
+            corrupt = corrupt or error
+            continue
+        if record is not None:
+            found = True
+            yield record
+    if corrupt is not None and not found:
+        raise corrupt
 
 
 def _read_if_there(path: Path, config: Any) -> Record | None:
@@ -187,13 +222,17 @@ def compute(
     Raises:
         BusyError: If another process is at it and `wait` is false.
     """
-    target = (out or folders()[1]) / experiment.name / f"{record_id(experiment.name, config)}.json"
+    name = f"{record_id(experiment.name, config)}.json"
+    target = (out or local_records()) / experiment.name / name
     with lock(lock_path(experiment, config), wait=wait):
+        _clear(experiment, config, out)
         found = None if fresh else _sound(experiment, config, target)
         if found is None:
             checkpoint = checkpoint_of(experiment, config, seconds)
             if fresh:
                 checkpoint.discard()
+            require_room(checkpoint.path.parent)
+            require_room(target.parent)
             write(target, *_train(experiment, config, checkpoint))
             checkpoint.discard()
         elif out is not None and found != target:
@@ -244,9 +283,28 @@ def _sound(experiment: Experiment, config: Any, target: Path) -> Path | None:
             if (record := _read_if_there(path, config)) is not None and counts(record):
                 return path
         except CorruptFileError as error:
-            set_aside(path, str(error))
-            set_aside(path.with_suffix(".npz"), str(error))
+            _aside(path, str(error))
     return None
+
+
+def _aside(path: Path, why: str) -> None:
+    """Set both files of a record aside; where nothing can be written they stay, and it is said."""
+    try:
+        set_aside(path, why)
+        set_aside(path.with_suffix(".npz"), why)
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        logger.warning("%s stays, as its folder is read-only: %s", path, why)
+
+
+def _clear(experiment: Experiment, config: Any, out: Path | None) -> None:
+    """Remove what killed trainings of a config have half written; their lock is ours."""
+    name = record_id(experiment.name, config)
+    for folder in (lock_path(experiment, config).parent, local_records() / experiment.name):
+        clear_litter(folder, name, age=0)
+    if out is not None:  # where a machine with another state folder may write
+        clear_litter(out / experiment.name, name)
 
 
 def _train(
