@@ -435,7 +435,7 @@ def _torchdiffeq(rhs: RightHandSide, state: State, grid: Grid, solver: Solver) -
         nodes = torch.tensor(grid.nodes, dtype=times.dtype, device=like.device)
         options = {"grid_constructor": lambda func, y0, t: nodes}
     found = odeint(
-        lambda t, y: rhs(float(t), y),
+        lambda t, y: rhs(float(t.detach()), y),  # adaptive steps depend on the state
         state,
         times.to(like.device),
         method=solver.method,

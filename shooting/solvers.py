@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from array import array
 from collections.abc import Callable, Iterator, Sequence
@@ -129,8 +130,8 @@ def make_grid(
     refuse_moving(times)
     check_step(step)
     if t[0] > t[-1]:
-        return _increasing(t[::-1], step, blocks, span or (t[-1], t[0])).reversed()
-    return _increasing(t, step, blocks, span or (t[0], t[-1]))
+        return _increasing(tuple(t[::-1]), step, blocks, span or (t[-1], t[0])).reversed()
+    return _increasing(tuple(t), step, blocks, span or (t[0], t[-1]))
 
 
 def check_step(step: object) -> None:
@@ -143,14 +144,15 @@ def check_step(step: object) -> None:
         raise ValueError(f"expected a positive step length, got {step!r}; try step=0.1")
 
 
-def _increasing(t: list[float], step: float, blocks: int, span: tuple[float, float]) -> Grid:
+@functools.lru_cache(maxsize=8)  # a training solves on the same grid at every step
+def _increasing(t: tuple[float, ...], step: float, blocks: int, span: tuple[float, float]) -> Grid:
     if not t[-1] - t[0] <= MOST_STEPS * step:
         raise ValueError(
             f"expected at most {MOST_STEPS} steps, got times from {t[0]:g} to {t[-1]:g} with "
             f"step={step:g}; take longer steps"
         )
     start, length = span[0], span[1] - span[0]
-    single = array("f", t).tolist() == t  # perhaps rounded, which can shift each time by this much
+    single = tuple(array("f", t)) == t  # perhaps rounded, which can shift each time by this much
     rounding = 2.0 ** (-23 if single else -52)
     gap = min(b - a for a, b in zip(t, t[1:], strict=False))
     close = min(

@@ -38,7 +38,8 @@ def numbers(times: object, *, least: int = 1) -> list[float]:
         t = _listed(times)
     except (TypeError, ValueError, RuntimeError):
         shape = getattr(times, "shape", None)
-        got = repr(times) if shape is None else f"{type(times).__name__} of shape {tuple(shape)}"
+        got = f"{type(times).__name__} of shape {tuple(shape)}" if shape is not None else repr(times)
+        got = " ".join(got.split())
         raise ValueError(
             f"expected times as a list of numbers, or a tensor with one axis, got {got}; try "
             "times=[0, 1], and a loop in place of vmap over times"
