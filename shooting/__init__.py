@@ -1,6 +1,7 @@
 """Shooting: continuous-depth networks whose weight trajectory follows from a few particles."""
 
 from shooting.automatic import AutomaticField
+from shooting.dense import Dense
 from shooting.errors import NonFiniteError
 from shooting.features import Activated, Constant, Feature, Function, Identity, Patches
 from shooting.fields import Drift, Field, Term, VectorField
@@ -25,6 +26,7 @@ __all__ = [
     "AutomaticField",
     "Constant",
     "ConvUpDown",
+    "Dense",
     "Drift",
     "DynamicDirect",
     "DynamicParticles",

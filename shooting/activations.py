@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -130,21 +130,34 @@ def activation(sigma: Sigma) -> Activation:
 
 
 def _check_function(sigma: Callable[[Tensor], Tensor]) -> None:
-    """Try a function at some points, together and one by one."""
+    """Try a function at some points, together and one by one.
+
+    Raises:
+        ValueError: If it does not act entry by entry or has learned numbers of its own.
+    """
+    if (reason := _against(sigma)) is not None:
+        raise ValueError(
+            "expected an activation that acts entry by entry, without learned numbers, got one "
+            f"{reason}; try torch.tanh, or put what is learned into a term"
+        )
+
+
+def _against(sigma: Callable[[Tensor], Tensor]) -> str | None:
+    """Why a function is no activation, as half a sentence; None if it is one."""
+    if isinstance(sigma, nn.Module) and next(sigma.parameters(), None) is not None:
+        return "with learned numbers of its own"
     v = torch.linspace(-2.5, 2.0, 7, dtype=torch.get_default_dtype(), device="cpu")
-    with torch.enable_grad():
-        together: object = sigma(v)
-        alone = [sigma(part) for part in v.split(1)]
-    if not isinstance(together, Tensor) or together.shape != v.shape:
-        got = f"one that makes {getattr(together, 'shape', type(together).__name__)} of 7 entries"
-    elif together.requires_grad:
-        got = "one with learned numbers of its own"
+    try:
+        with torch.enable_grad():
+            whole: object = sigma(v)
+            alone: list[object] = [sigma(part) for part in v.split(1)]
+    except (TypeError, RuntimeError, ValueError) as error:
+        return f"that fails for a vector ({type(error).__name__}: {str(error).splitlines()[0]})"
+    if not isinstance(whole, Tensor) or whole.shape != v.shape:
+        return f"that makes {getattr(whole, 'shape', type(whole).__name__)} of 7 entries"
+    if whole.requires_grad:
+        return "with learned numbers of its own"
+    parts = torch.cat([part for part in alone if isinstance(part, Tensor)])
     # the last digits may differ between a vector and a single number
-    elif not torch.allclose(together, torch.cat(alone), rtol=1e-4, atol=1e-6):
-        got = "one whose entries depend on each other or on chance"
-    else:
-        return
-    raise ValueError(
-        f"expected an activation that acts entry by entry, without learned numbers, got {got}; "
-        "try torch.tanh, or put what is learned into a term"
-    )
+    same = parts.shape == v.shape and torch.allclose(whole, parts, rtol=1e-4, atol=1e-6)
+    return None if same else "whose entries depend on each other or on chance"

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torchdiffeq import odeint
 from torchdiffeq._impl.odeint import SOLVERS
+from torchdiffeq._impl.solvers import FixedGridODESolver
 
 from shooting import adjoint, native
 from shooting.adjoint import stagewise
@@ -431,7 +432,7 @@ def _torchdiffeq(rhs: RightHandSide, state: State, grid: Grid, solver: Solver) -
     like = state[0]
     times = torch.tensor([grid.nodes[k] for k in grid.outputs], dtype=torch.float64)
     options = {}
-    if solver.method in TABLEAUS:
+    if issubclass(SOLVERS[solver.method], FixedGridODESolver):
         nodes = torch.tensor(grid.nodes, dtype=times.dtype, device=like.device)
         options = {"grid_constructor": lambda func, y0, t: nodes}
     found = odeint(

@@ -38,7 +38,9 @@ def numbers(times: object, *, least: int = 1) -> list[float]:
         t = _listed(times)
     except (TypeError, ValueError, RuntimeError):
         shape = getattr(times, "shape", None)
-        got = f"{type(times).__name__} of shape {tuple(shape)}" if shape is not None else repr(times)
+        got = (
+            f"{type(times).__name__} of shape {tuple(shape)}" if shape is not None else repr(times)
+        )
         got = " ".join(got.split())
         raise ValueError(
             f"expected times as a list of numbers, or a tensor with one axis, got {got}; try "

@@ -23,11 +23,11 @@ HEAVY = {"shooting.study", "matplotlib", "seaborn", "pandas", "yaml", "PIL", "sa
 
 # A module imports modules of the rows above its own. A new module fails until it has a row.
 LIBRARY: Rows = (
-    ("environment", "errors", "randomness", "activations", "metrics"),
+    ("environment", "errors", "randomness", "activations", "metrics", "times"),
     ("spaces", "features"),
     ("fields",),
     ("named_fields", "automatic", "hamiltonian"),
-    ("solvers",),
+    ("solvers", "dense", "layers"),
     ("adjoint",),
     ("native",),
     ("routes",),
