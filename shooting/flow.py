@@ -331,12 +331,16 @@ def _checked(field: VectorField, *, runs: torch.Size = _NO_RUNS, **states: Tenso
     return [value.expand(*runs, -1, -1) for value in states.values()]
 
 
+def autocasts(value: Tensor) -> bool:
+    """Whether autocast converts tensors where this one lies."""
+    kind = value.device.type
+    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+
+
 def _check_kinds(states: dict[str, Tensor]) -> None:
     """One dtype and device for all; autocast converts by itself."""
     kinds = {name: (value.dtype, value.device) for name, value in states.items()}
-    if len(set(kinds.values())) > 1 and not any(
-        torch.is_autocast_enabled(device.type) for _, device in kinds.values()
-    ):
+    if len(set(kinds.values())) > 1 and not any(map(autocasts, states.values())):
         given = ", ".join(
             f"{dtype} on {device} of {name}" for name, (dtype, device) in kinds.items()
         )

@@ -22,7 +22,7 @@ from shooting.dense import Dense
 from shooting.errors import require_choice, require_count, require_finite, require_shape
 from shooting.features import Activated, Patches
 from shooting.fields import Control, Field, VectorField
-from shooting.flow import Path, Solver, Times, carry, shoot
+from shooting.flow import Path, Solver, Times, autocasts, carry, shoot
 from shooting.layers import PLACES, residual_network
 from shooting.named_fields import UpDown
 from shooting.randomness import generator
@@ -282,7 +282,7 @@ class Parametrization(nn.Module):
         words = ", ".join(map(str, ("n", *shape)))
         more = f"(runs, {words}) for an ensemble" if self.seeds else f"(batch, {words})"
         require_shape(x, (None, *shape), "data x", f"pass ({words}), or {more}")
-        if x.dtype != self.flat.dtype and not torch.is_autocast_enabled(x.device.type):
+        if x.dtype != self.flat.dtype and not autocasts(x):
             raise ValueError(
                 f"expected data x of the model's {self.flat.dtype}, got {x.dtype}; convert one of "
                 "them, as in x.float() or model.double()"

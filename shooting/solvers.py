@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import math
-from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -130,8 +128,8 @@ def make_grid(
     refuse_moving(times)
     check_step(step)
     if t[0] > t[-1]:
-        return _increasing(tuple(t[::-1]), step, blocks, span or (t[-1], t[0])).reversed()
-    return _increasing(tuple(t), step, blocks, span or (t[0], t[-1]))
+        return _increasing(t[::-1], step, blocks, span or (t[-1], t[0])).reversed()
+    return _increasing(t, step, blocks, span or (t[0], t[-1]))
 
 
 def check_step(step: object) -> None:
@@ -144,20 +142,18 @@ def check_step(step: object) -> None:
         raise ValueError(f"expected a positive step length, got {step!r}; try step=0.1")
 
 
-@functools.lru_cache(maxsize=8)  # a training solves on the same grid at every step
-def _increasing(t: tuple[float, ...], step: float, blocks: int, span: tuple[float, float]) -> Grid:
+def _increasing(t: list[float], step: float, blocks: int, span: tuple[float, float]) -> Grid:
     if not t[-1] - t[0] <= MOST_STEPS * step:
         raise ValueError(
             f"expected at most {MOST_STEPS} steps, got times from {t[0]:g} to {t[-1]:g} with "
             f"step={step:g}; take longer steps"
         )
     start, length = span[0], span[1] - span[0]
-    single = tuple(array("f", t)) == t  # perhaps rounded, which can shift each time by this much
+    single = all(_short(s) for s in t)  # perhaps rounded, which can shift each time by this much
     rounding = 2.0 ** (-23 if single else -52)
     gap = min(b - a for a, b in zip(t, t[1:], strict=False))
-    close = min(
-        max(1e-6 * gap, 2 * rounding * max(map(abs, t))), gap / 2
-    )  # rounding of equal times
+    # within the rounding of equal times
+    close = min(max(1e-6 * gap, 2 * rounding * max(map(abs, t))), gap / 2)
     ends = [start + length * k / blocks for k in range(1, blocks)]
     within = [e for e in ends if t[0] < e < t[-1] and all(abs(e - s) > close for s in t)]
     stops, asked = sorted([*t, *within]), set(t)
@@ -169,6 +165,12 @@ def _increasing(t: tuple[float, ...], step: float, blocks: int, span: tuple[floa
         owners += [max(0, min(blocks - 1, int(blocks * ((a + b) / 2 - start) / length)))] * n
         outputs += [len(nodes) - 1] * (b in asked)
     return Grid(tuple(nodes), tuple(outputs), tuple(owners))
+
+
+def _short(s: float) -> bool:
+    """Whether single precision holds a number exactly, by splitting off its first 24 bits."""
+    scaled = (2.0**29 + 1) * s
+    return scaled - (scaled - s) == s
 
 
 def runge_kutta(rhs: RightHandSide, state: State, grid: Grid, tableau: Tableau) -> list[State]:
