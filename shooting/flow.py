@@ -32,7 +32,7 @@ from shooting.solvers import (
     State,
     Tableau,
     check_step,
-    make_grid,
+    place_steps,
     runge_kutta,
 )
 from shooting.times import check_times, moves, nudge
@@ -170,7 +170,7 @@ def shoot(
             f"expected a costate for each of {q.shape[-2]} particles, got {p.shape[-2]}; draw q "
             "and p with as many rows"
         )
-    grid, moved = make_grid(check_times(times), step=solver.step), moves(times)
+    grid, moved = place_steps(check_times(times), solver.step), moves(times)
     route = solver.active_route(field, q, p, z)
     form = solver.active_form(field, q.shape[-2], z.shape[-2])
     if form not in field.forms:
@@ -222,7 +222,7 @@ def carry(
     blocks, runs = _check_control(field, theta)
     z = _checked(field, runs=runs, z=z)[0]
     _check_kinds({"z": z, **theta})
-    grid = make_grid(check_times(times), step=solver.step, blocks=blocks, span=span)
+    grid = place_steps(check_times(times), solver.step, blocks, span)
     moved = moves(times)
     route = solver.active_route(field, z, *theta.values(), verb="carry")
     if moved is not None:

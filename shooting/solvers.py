@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -127,9 +128,16 @@ def make_grid(
     t = check_times(times)
     refuse_moving(times)
     check_step(step)
-    if t[0] > t[-1]:
-        return _increasing(t[::-1], step, blocks, span or (t[-1], t[0])).reversed()
-    return _increasing(t, step, blocks, span or (t[0], t[-1]))
+    return place_steps(t, step, blocks, span)
+
+
+def place_steps(
+    t: Sequence[float], step: float, blocks: int = 1, span: tuple[float, float] | None = None
+) -> Grid:
+    """Like `make_grid`, for times and a step that have been checked."""
+    # a training solves on the same grid at every step; the compiler looks through no cache
+    place = _placed if torch.compiler.is_compiling() else _remembered
+    return place(tuple(t), step, blocks, span)
 
 
 def check_step(step: object) -> None:
@@ -142,7 +150,18 @@ def check_step(step: object) -> None:
         raise ValueError(f"expected a positive step length, got {step!r}; try step=0.1")
 
 
-def _increasing(t: list[float], step: float, blocks: int, span: tuple[float, float]) -> Grid:
+def _placed(
+    t: tuple[float, ...], step: float, blocks: int, span: tuple[float, float] | None
+) -> Grid:
+    if t[0] > t[-1]:
+        return _increasing(t[::-1], step, blocks, span or (t[-1], t[0])).reversed()
+    return _increasing(t, step, blocks, span or (t[0], t[-1]))
+
+
+_remembered = functools.lru_cache(maxsize=8)(_placed)
+
+
+def _increasing(t: tuple[float, ...], step: float, blocks: int, span: tuple[float, float]) -> Grid:
     if not t[-1] - t[0] <= MOST_STEPS * step:
         raise ValueError(
             f"expected at most {MOST_STEPS} steps, got times from {t[0]:g} to {t[-1]:g} with "

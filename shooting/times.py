@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -53,6 +54,8 @@ def numbers(times: object, *, least: int = 1) -> list[float]:
 
 
 def _listed(times: object) -> list[float]:
+    if type(times) in (list, tuple) and all(type(s) is float for s in cast("list[object]", times)):
+        return list(cast("list[float]", times))  # as in every training step
     if not isinstance(times, Iterable) or isinstance(times, str) or getattr(times, "ndim", 1) != 1:
         raise TypeError
     plain = times.detach().tolist() if isinstance(times, Tensor) else times
