@@ -2,6 +2,7 @@
 
 from shooting.activations import Activation
 from shooting.automatic import AutomaticField
+from shooting.dense import Dense
 from shooting.errors import NonFiniteError
 from shooting.features import Activated, Constant, Feature, Function, Identity, Patches
 from shooting.fields import Drift, Field, Term, VectorField
@@ -30,6 +31,7 @@ __all__ = [
     "AutomaticField",
     "Constant",
     "ConvUpDown",
+    "Dense",
     "Drift",
     "DynamicDirect",
     "DynamicParticles",

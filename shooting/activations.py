@@ -1,4 +1,7 @@
-"""Activation functions sigma and their derivatives, applied entry by entry."""
+"""Activation functions sigma and their derivatives, applied entry by entry.
+
+Where no formula is given, automatic differentiation is taken.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from shooting.fixed import FixedDict
 
@@ -77,23 +80,89 @@ ACTIVATIONS = FixedDict(
 )
 
 
-def activation(name: str | Activation) -> Activation:
-    """Look an activation up by name.
+Sigma = str | Activation | Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Derivative:
+    """Derivative of a function that acts entry by entry, differentiable again.
+
+    Attributes:
+        function: The function.
+        order: 1 or 2.
+    """
+
+    function: Callable[[Tensor], Tensor]
+    order: int = 1
+
+    def __call__(self, v: Tensor) -> Tensor:
+        """The derivative at each entry."""
+        of = self.function if self.order == 1 else Derivative(self.function, self.order - 1)
+        found: Tensor = torch.func.grad(lambda u: of(u).sum())(v)
+        return found
+
+
+def activation(sigma: Sigma) -> Activation:
+    """Look an activation up, or make one of a function.
 
     Args:
-        name: One of the keys of `ACTIVATIONS`, or an `Activation` of your own.
+        sigma: One of the keys of `ACTIVATIONS`; an `Activation` of your own, with formulas; or any
+            differentiable function that acts entry by entry, such as
+            `torch.nn.functional.gelu`: its derivatives are then taken by autograd.
 
     Returns:
         The activation.
 
     Raises:
-        ValueError: If the name is unknown.
+        ValueError: If the name is unknown, or the function does not act entry by entry or has
+            learned numbers of its own.
     """
-    if isinstance(name, Activation):
-        return name
-    if name not in ACTIVATIONS:
+    if isinstance(sigma, Activation):
+        return sigma
+    if isinstance(sigma, str) and sigma in ACTIVATIONS:
+        return ACTIVATIONS[sigma]
+    if isinstance(sigma, str) or not callable(sigma):
         raise ValueError(
-            f"expected an activation among {sorted(ACTIVATIONS)}, got {name!r}; "
-            "pass one of these names or an Activation of your own"
+            f"expected an activation among {sorted(ACTIVATIONS)}, got {sigma!r}; "
+            "pass one of these names, a function such as torch.sin, or an Activation of your own"
         )
-    return ACTIVATIONS[name]
+    for known in ACTIVATIONS.values():
+        if known.value is sigma:
+            return known
+    _check_function(sigma)
+    name = getattr(sigma, "__name__", type(sigma).__name__)
+    return Activation(name, sigma, Derivative(sigma), Derivative(sigma, 2))
+
+
+def _check_function(sigma: Callable[[Tensor], Tensor]) -> None:
+    """Try a function at some points, together and one by one.
+
+    Raises:
+        ValueError: If it does not act entry by entry or has learned numbers of its own.
+    """
+    if (reason := _against(sigma)) is not None:
+        raise ValueError(
+            "expected an activation that acts entry by entry, without learned numbers, got one "
+            f"{reason}; try torch.tanh, or put what is learned into a term"
+        )
+
+
+def _against(sigma: Callable[[Tensor], Tensor]) -> str | None:
+    """Why a function is no activation, as half a sentence; None if it is one."""
+    if isinstance(sigma, nn.Module) and next(sigma.parameters(), None) is not None:
+        return "with learned numbers of its own"
+    v = torch.linspace(-2.5, 2.0, 7, dtype=torch.get_default_dtype(), device="cpu")
+    try:
+        with torch.enable_grad():
+            whole: object = sigma(v)
+            alone: list[object] = [sigma(part) for part in v.split(1)]
+    except (TypeError, RuntimeError, ValueError) as error:
+        return f"that fails for a vector ({type(error).__name__}: {str(error).splitlines()[0]})"
+    if not isinstance(whole, Tensor) or whole.shape != v.shape:
+        return f"that makes {getattr(whole, 'shape', type(whole).__name__)} of 7 entries"
+    if whole.requires_grad:
+        return "with learned numbers of its own"
+    parts = torch.cat([part for part in alone if isinstance(part, Tensor)])
+    # the last digits may differ between a vector and a single number
+    same = parts.shape == v.shape and torch.allclose(whole, parts, rtol=1e-4, atol=1e-6)
+    return None if same else "whose entries depend on each other or on chance"

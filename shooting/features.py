@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from shooting.activations import Activation, activation
+from shooting.activations import Activation, Sigma, activation
 from shooting.errors import require_choice, require_count
 
 Parts = Mapping[str, Tensor]
@@ -101,10 +101,10 @@ class Activated(OfSlot):
 
     Attributes:
         slot: The slot.
-        sigma: Activation, by name or as an `Activation`; kept as the latter.
+        sigma: Activation, by name, as a function or as an `Activation`; kept as the latter.
     """
 
-    sigma: str | Activation = "relu"
+    sigma: Sigma = "relu"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sigma", activation(self.sigma))
@@ -139,12 +139,12 @@ class Patches(OfSlot):
     Attributes:
         slot: A slot with two axes of sites.
         kernel: Odd side length k.
-        sigma: Activation applied before, by name or as an `Activation`, or None.
+        sigma: Activation applied before, likewise, or None.
         padding: ``periodic`` or ``zero``; the image keeps its size.
     """
 
     kernel: int = 3
-    sigma: str | Activation | None = None
+    sigma: Sigma | None = None
     padding: str = "periodic"
 
     def __post_init__(self) -> None:

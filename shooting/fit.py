@@ -94,7 +94,7 @@ def _lengths(freeze: Any) -> tuple[tuple[str, int], ...]:
     return tuple(sorted((p, require_count(n, what.format(p), least=0)) for p, n in named))
 
 
-@dataclass
+@dataclass(frozen=True)
 class FitResult:
     """What a training leaves behind.
 

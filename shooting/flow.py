@@ -1,29 +1,43 @@
 """Two verbs: `shoot` particles with data in their field, and `carry` data by given controls.
 
 Every method, form and route stands behind these two calls, so that models and experiments never
-change between the reference and the fast solves.
+change between the reference and the fast solves. Times may decrease, and a time that asks for a
+gradient gets the derivative of the flow on every route (see `shooting.times`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from types import ModuleType
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
 from torchdiffeq import odeint
+from torchdiffeq._impl.odeint import SOLVERS
+from torchdiffeq._impl.solvers import FixedGridODESolver
 
 from shooting import adjoint, native
 from shooting.adjoint import stagewise
 from shooting.errors import require_choice, require_shape
 from shooting.fields import Control, Field, VectorField
 from shooting.routes import ROUTES, by_hand, choose
-from shooting.solvers import TABLEAUS, Grid, RightHandSide, State, Tableau, make_grid, runge_kutta
+from shooting.solvers import (
+    TABLEAUS,
+    Grid,
+    RightHandSide,
+    State,
+    Tableau,
+    check_step,
+    place_steps,
+    runge_kutta,
+)
+from shooting.times import check_times, moves, nudge
 
-Times = Tensor | Sequence[float]
+Times = Tensor | Sequence[float | Tensor]
 FORMS = ("auto", "theta", "kernel")
 ENGINES = {"adjoint": adjoint, "native": native}
 _NO_RUNS = torch.Size()
@@ -47,7 +61,8 @@ class Solver:
         atol: Absolute tolerance (adaptive methods).
 
     Raises:
-        ValueError: If the form or the route is unknown.
+        ValueError: If the method, the form or the route is unknown, the step is not positive, or a
+            tolerance is negative.
     """
 
     method: str = "rk4"
@@ -58,6 +73,9 @@ class Solver:
     atol: float = 1e-9
 
     def __post_init__(self) -> None:
+        require_choice(self.method, known_methods(), "a method")
+        check_step(self.step)
+        _check_tolerances(rtol=self.rtol, atol=self.atol)
         require_choice(self.form, FORMS, "a form")
         require_choice(self.route, ROUTES, "a route")
 
@@ -85,6 +103,24 @@ class Solver:
             return "theta" if self.form == "auto" else self.form
         cost = field.flops(particles, rows)
         return min(cost, key=lambda form: cost[form])
+
+
+def known_methods() -> tuple[str, ...]:
+    """Methods that a solver may name: those of `TABLEAUS`, and torchdiffeq's."""
+    theirs = (name for name in SOLVERS if name not in TABLEAUS)
+    # SciPy's methods need options that a `Solver` does not have
+    return ("rk4", *(n for n in TABLEAUS if n != "rk4"), *(n for n in theirs if "scipy" not in n))
+
+
+def _check_tolerances(**tolerances: object) -> None:
+    for name, value in tolerances.items():
+        number = isinstance(value, Real) and not isinstance(value, bool)
+        if not number or not 0 <= float(cast(Real, value)) < math.inf:
+            raise ValueError(
+                f"expected a tolerance {name} that is not negative, got {value!r}; try 1e-7"
+            )
+    if not any(tolerances.values()):
+        raise ValueError(f"expected a tolerance above 0, got {tolerances}; try rtol=1e-7")
 
 
 class Path(NamedTuple):
@@ -117,7 +153,8 @@ def shoot(
         q: Initial particle states ``(*runs, K, S)``.
         p: Initial particle costates ``(*runs, K, S)``.
         z: Initial data states ``(*runs, n, S)``; n may be 0.
-        times: Increasing times, the first being the initial one.
+        times: Increasing or decreasing times, the first being the initial one. Only their
+            differences matter.
         solver: How to integrate.
 
     Returns:
@@ -126,14 +163,14 @@ def shoot(
     Raises:
         ValueError: If shapes do not fit the field or each other, or the route does not apply.
     """
-    solver = solver or Solver()
+    solver = _checked_solver(solver)
     q, p, z = _checked(field, q=q, p=p, z=z)
     if q.shape[-2] != p.shape[-2]:
         raise ValueError(
             f"expected a costate for each of {q.shape[-2]} particles, got {p.shape[-2]}; draw q "
             "and p with as many rows"
         )
-    grid = make_grid(times, step=solver.step)
+    grid, moved = place_steps(check_times(times), solver.step), moves(times)
     route = solver.active_route(field, q, p, z)
     form = solver.active_form(field, q.shape[-2], z.shape[-2])
     if form not in field.forms:
@@ -143,13 +180,23 @@ def shoot(
         )
     if route in ENGINES:
         engine = _shooting_engine(route, field, q.shape[-2], grid, solver, form)
-        return _shoot_at_once(engine, q, p, z)
-    rhs = _shooting_rhs(field, form)
-    return Path(*_stack(_integrate(rhs, (q, p, z), grid, solver, route)))
+        path = _shoot_at_once(engine, q, p, z)
+    else:
+        rhs = _shooting_rhs(field, form)
+        path = Path(*_stack(_integrate(rhs, (q, p, z), grid, solver, route)))
+    if moved is None:
+        return path
+    return Path(*nudge(lambda y: field.rates(form, *y), path, moved - moved[0]))
 
 
 def carry(
-    field: VectorField, theta: Control, z: Tensor, times: Times, *, solver: Solver | None = None
+    field: VectorField,
+    theta: Control,
+    z: Tensor,
+    times: Times,
+    *,
+    span: tuple[float, float] | None = None,
+    solver: Solver | None = None,
 ) -> Tensor:
     """Move data by a control that is constant on each of B equal blocks of depth.
 
@@ -160,7 +207,9 @@ def carry(
         field: The vector field.
         theta: Controls by name, each ``(*runs, B, out, width)``.
         z: Initial data states ``(*runs, n, S)``.
-        times: Increasing times, the first being the initial one.
+        times: Increasing or decreasing times, the first being the initial one.
+        span: First and last depth of the interval that the blocks divide. Without it they divide
+            the interval of the times, and stretch with it.
         solver: How to integrate.
 
     Returns:
@@ -169,32 +218,105 @@ def carry(
     Raises:
         ValueError: If shapes do not fit the field or each other, or the route does not apply.
     """
-    solver = solver or Solver()
+    solver = _checked_solver(solver)
     blocks, runs = _check_control(field, theta)
     z = _checked(field, runs=runs, z=z)[0]
-    grid = make_grid(times, step=solver.step, blocks=blocks)
+    _check_kinds({"z": z, **theta})
+    grid = place_steps(check_times(times), solver.step, blocks, span)
+    moved = moves(times)
     route = solver.active_route(field, z, *theta.values(), verb="carry")
+    if moved is not None:
+        return _carry_moving(field, theta, z, grid, moved, span is None, solver, route)
     if route in ENGINES:
         return _carry_at_once(ENGINES[route], field, theta, z, grid, TABLEAUS[solver.method])
-    kept: list[State] = [(z,)]
+    kept = [z]
     for block, first, last in grid.pieces():
-        now = {name: value[..., block, :, :] for name, value in theta.items()}
-
-        def rhs(t: float, y: State, now: Control = now) -> State:
-            return (field.velocity(y[0], now),)
-
         piece, wanted = _piece(grid, first, last)
-        found = _integrate(rhs, (z,), piece, solver, route)
+        found = _carry_piece(field, _block(theta, block), z, piece, solver, route)
         kept += [s for s, keep in zip(found[1:], wanted, strict=True) if keep]
-        z = found[-1][0]
-    return _stack(kept)[0]
+        z = found[-1]
+    return torch.stack(kept, dim=-3)
+
+
+def _carry_piece(
+    field: VectorField, now: Control, z: Tensor, grid: Grid, solver: Solver, route: str
+) -> Sequence[Tensor]:
+    """States at the outputs of a grid within one block, whose control is `now`."""
+    if route in ENGINES:
+        theta = {name: value.unsqueeze(-3) for name, value in now.items()}
+        alone = Grid(grid.nodes, grid.outputs, (0,) * grid.steps)
+        how = TABLEAUS[solver.method]
+        return _carry_at_once(ENGINES[route], field, theta, z, alone, how).unbind(-3)
+
+    def rhs(t: float, y: State) -> State:
+        return (field.velocity(y[0], now),)
+
+    return [state[0] for state in _integrate(rhs, (z,), grid, solver, route)]
+
+
+def _carry_moving(
+    field: VectorField,
+    theta: Control,
+    z: Tensor,
+    grid: Grid,
+    moved: Tensor,
+    stretching: bool,
+    solver: Solver,
+    route: str,
+) -> Tensor:
+    """Block by block, because an end of a block may move with the times, and differently."""
+    at = {node: i for i, node in enumerate(grid.outputs)}
+    kept, start = [z], moved[0]
+    for block, first, last in grid.pieces():
+        now = _block(theta, block)
+        piece, wanted = _piece(grid, first, last)
+        states = torch.stack(list(_carry_piece(field, now, z, piece, solver, route)), dim=-3)
+        asked = [at[first + k] for k, keep in zip(piece.outputs[1:], wanted, strict=True) if keep]
+        end = moved[-1] if last == grid.steps else _end_move(grid, last, moved, stretching)
+        shifts = torch.stack([*(moved[i] for i in asked), end]) - start
+        # the block's own end last: a time requested there moves by itself
+        rows = [*range(1, 1 + len(asked)), len(piece.outputs) - 1]
+        rhs = _constant(field, {name: value.unsqueeze(-3) for name, value in now.items()})
+        *out, z = nudge(rhs, (states[..., rows, :, :],), shifts)[0].unbind(-3)
+        kept, start = [*kept, *out], end
+    return torch.stack(kept, dim=-3)
+
+
+def _end_move(grid: Grid, node: int, moved: Tensor, stretching: bool) -> Tensor:
+    """How the end of a block between the first and the last time moves with these."""
+    if not stretching:
+        return torch.zeros_like(moved[0])
+    first, last = grid.nodes[0], grid.nodes[-1]
+    part = (grid.nodes[node] - first) / (last - first)
+    return (1 - part) * moved[0] + part * moved[-1]
+
+
+def _constant(field: VectorField, theta: Control) -> Callable[[State], State]:
+    return lambda y: (field.velocity(y[0], theta),)
+
+
+def _block(theta: Control, block: int) -> Control:
+    """The control of one block, without an axis for the blocks."""
+    return {name: value[..., block, :, :] for name, value in theta.items()}
+
+
+def _checked_solver(solver: Solver | None) -> Solver:
+    if solver is None or isinstance(solver, Solver):
+        return solver or Solver()
+    raise ValueError(f"expected a Solver, got {solver!r}; try Solver(method='rk4', step=0.1)")
 
 
 def _checked(field: VectorField, *, runs: torch.Size = _NO_RUNS, **states: Tensor) -> list[Tensor]:
     """States of the field's size, all with the same run axes; C would read past what is shorter."""
     for name, value in states.items():
+        if not isinstance(value, Tensor):
+            raise ValueError(
+                f"expected states {name} as a tensor, got {type(value).__name__}; try "
+                "torch.as_tensor"
+            )
         advice = "pack all slots into one axis, as field.pack does"
         require_shape(value, (None, field.size), f"states {name}", advice)
+    _check_kinds(states)
     leads = {name: value.shape[:-2] for name, value in states.items()}
     if set(leads.values()) <= {runs} or (not runs and len(set(leads.values())) == 1):
         return list(states.values())  # as in every training step: the call below is slow
@@ -207,6 +329,24 @@ def _checked(field: VectorField, *, runs: torch.Size = _NO_RUNS, **states: Tenso
             f"{given}; lead with one axis for all"
         ) from None
     return [value.expand(*runs, -1, -1) for value in states.values()]
+
+
+def autocasts(value: Tensor) -> bool:
+    """Whether autocast converts tensors where this one lies."""
+    kind = value.device.type
+    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+
+
+def _check_kinds(states: dict[str, Tensor]) -> None:
+    """One dtype and device for all; autocast converts by itself."""
+    kinds = {name: (value.dtype, value.device) for name, value in states.items()}
+    if len(set(kinds.values())) > 1 and not any(map(autocasts, states.values())):
+        given = ", ".join(
+            f"{dtype} on {device} of {name}" for name, (dtype, device) in kinds.items()
+        )
+        raise ValueError(
+            f"expected tensors of one dtype and device, got {given}; convert them, as in q.double()"
+        )
 
 
 def _check_control(field: VectorField, theta: Control) -> tuple[int, torch.Size]:
@@ -296,11 +436,11 @@ def _torchdiffeq(rhs: RightHandSide, state: State, grid: Grid, solver: Solver) -
     like = state[0]
     times = torch.tensor([grid.nodes[k] for k in grid.outputs], dtype=torch.float64)
     options = {}
-    if solver.method in TABLEAUS:
+    if issubclass(SOLVERS[solver.method], FixedGridODESolver):
         nodes = torch.tensor(grid.nodes, dtype=times.dtype, device=like.device)
         options = {"grid_constructor": lambda func, y0, t: nodes}
     found = odeint(
-        lambda t, y: rhs(float(t), y),
+        lambda t, y: rhs(float(t.detach()), y),  # adaptive steps depend on the state
         state,
         times.to(like.device),
         method=solver.method,

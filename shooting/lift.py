@@ -13,6 +13,7 @@ from shooting.randomness import uniform
 from shooting.spaces import StateSpace
 
 LIFTS = ("learned", "fixed", "zero")
+PARTS = ("lift.weight", "lift.bias")  # their names in the model
 
 
 class Lift(FixedModule):
@@ -34,7 +35,6 @@ class Lift(FixedModule):
         ValueError: If the kind is unknown.
     """
 
-    NAMES = ("lift.weight", "lift.bias")
     _BUILT = ("space", "kind")
     weight: Tensor
     bias: Tensor
@@ -66,7 +66,7 @@ class Lift(FixedModule):
             )
         sample = uniform(1 / math.sqrt(self._slot.width))
         shapes = ((self.hidden, self._slot.width), (self.hidden,))
-        return {name: sample(g, shape) for name, shape in zip(self.NAMES, shapes, strict=True)}
+        return {name: sample(g, shape) for name, shape in zip(PARTS, shapes, strict=True)}
 
     def set(self, name: str, value: Tensor) -> None:
         """Register the weight or the bias of all runs, by its name in the model."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shooting.activations import Activation, activation
+from shooting.activations import Sigma, activation
 from shooting.errors import require_count
 from shooting.features import Activated, Patches
 from shooting.fields import Drift, Field, Term, Weight
@@ -17,7 +17,7 @@ class UpDown(Field):
     Args:
         dim: Dimension d of x.
         inflation: Inflation factor alpha; v has dimension alpha d.
-        sigma: Activation.
+        sigma: Activation: a name, an `Activation`, or any function that acts entry by entry.
         theta3_weight: Penalty weight of theta3 (Appendix E: 10).
         weight: Penalty weight of the other four terms.
 
@@ -30,7 +30,7 @@ class UpDown(Field):
         dim: int,
         inflation: int,
         *,
-        sigma: str | Activation = "relu",
+        sigma: Sigma = "relu",
         theta3_weight: Weight = 10.0,
         weight: Weight = 1.0,
     ) -> None:
@@ -65,7 +65,7 @@ class Affine(Field):
         self,
         dim: int,
         *,
-        sigma: str | Activation = "relu",
+        sigma: Sigma = "relu",
         weight: Weight = 1.0,
         bias_weight: Weight = 1.0,
     ) -> None:
@@ -87,7 +87,7 @@ class SecondOrder(Field):
         weight: Penalty weight of both terms.
     """
 
-    def __init__(self, dim: int, *, sigma: str | Activation = "relu", weight: Weight = 1.0) -> None:
+    def __init__(self, dim: int, *, sigma: Sigma = "relu", weight: Weight = 1.0) -> None:
         self.dim = require_count(dim, "the dimension d")
         self.sigma = activation(sigma)
         terms = [
@@ -122,7 +122,7 @@ class ConvUpDown(Field):
         sites: tuple[int, int],
         kernel: int = 3,
         padding: str = "zero",
-        sigma: str | Activation = "relu",
+        sigma: Sigma = "relu",
         theta3_weight: Weight = 10.0,
         weight: Weight = 1.0,
     ) -> None:

@@ -12,20 +12,26 @@ import re
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from shooting.adjoint import energy
-from shooting.errors import require_count, require_finite, require_shape
-from shooting.fields import Control, VectorField
+from shooting.dense import Dense
+from shooting.errors import require_choice, require_count, require_finite, require_shape
+from shooting.features import Activated, Patches
+from shooting.fields import Control, Field, VectorField
 from shooting.fixed import FixedModule
-from shooting.flow import Solver, Times, carry, shoot
-from shooting.lift import Lift
+from shooting.flow import Path, Solver, Times, autocasts, carry, shoot
+from shooting.layers import PLACES, residual_network
+from shooting.lift import PARTS, Lift
+from shooting.named_fields import UpDown
 from shooting.randomness import Sampler, generator, normal, uniform
-from shooting.solvers import check_times
+from shooting.solvers import Grid, make_grid
 from shooting.spaces import Slot, StateSpace
+from shooting.times import check_times, moves, nudge, numbers
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,7 @@ class Parametrization(FixedModule):
         for name in runs[0]:
             parts = [r[name] for r in runs]
             value = torch.stack(parts) if self.seeds is not None else parts[0]
-            if name in Lift.NAMES:
+            if name in PARTS:
                 self.lift.set(name, value)
             else:
                 self._register(name, value)
@@ -146,23 +152,52 @@ class Parametrization(FixedModule):
         """Carry data through depth.
 
         Args:
-            x: Data ``(n, d)``, or ``(runs, n, d)`` with each run's own; images channels first,
+            x: Data ``(n, d)`` at the first time; for an ensemble also ``(runs, n, d)``, each run's
+                own, for a single run also ``(*batch, n, d)``. Images channels first,
                 ``(n, channels, height, width)``.
-            times: Increasing times, the first being the initial one.
+            times: At least two depths, increasing or decreasing. The control theta(t) belongs to
+                the depth, which starts at 0: times that start at 0.5 leave the first half out.
 
         Returns:
-            Positions at the requested times, ``(*runs, times, n, d)``, images as they came.
+            Positions at the requested times, ``(*runs, times, n, d)`` or ``(*batch, times, n, d)``,
+            images as they came. The other slots are lifted at the first time; to carry them back
+            as well, see `flow`.
 
         Raises:
-            ValueError: If x has the wrong shape or holds NaN, or times do not increase.
+            ValueError: If x has the wrong shape or holds NaN, or times are not monotone.
         """
+        return self._positions(self.states(x, times))
+
+    def _positions(self, states: Tensor) -> Tensor:
+        """The data's part of packed states, images channels first."""
         d, slot = self.space.slots[self.data_slot], self._data
-        flat = self.states(x, times)[..., :d]
+        flat = states[..., :d]
         return slot.first(flat.unflatten(-1, slot.shape)) if slot.sites else flat
 
     def states(self, x: Tensor, times: Times) -> Tensor:
         """Like the call, with all slots: ``(*runs, times, n, S)``."""
-        return self._flow(self.lift(self._check_data(x)), times)
+        return self.flow(self._entering(x), times)
+
+    def _entering(self, x: Tensor) -> Tensor:
+        """Full states of data, checked."""
+        entered: Tensor = self.lift(self._check_data(x))
+        return entered
+
+    def flow(self, z: Tensor, times: Times) -> Tensor:
+        """Carry full states, without a lift: with decreasing times the inverse of `states`.
+
+        Args:
+            z: Packed states at the first time, ``(*runs, n, S)`` or ``(*batch, n, S)``.
+            times: As in the call.
+
+        Returns:
+            Packed states at the requested times, ``(*runs, times, n, S)``.
+        """
+        batch = z.shape[:-2] if self.seeds is None else ()
+        if not batch:
+            return self._flow(z, times)
+        rows = self._flow(z.flatten(0, -2), times).unflatten(-2, z.shape[:-1])
+        return rows.movedim(0, len(batch))
 
     @abstractmethod
     def theta(self, times: Times) -> Control:
@@ -189,32 +224,39 @@ class Parametrization(FixedModule):
 
     def _check_data(self, x: Tensor) -> Tensor:
         """Data of the right type and shape, packed, with the model's run axes."""
+        if not isinstance(x, Tensor):
+            raise ValueError(
+                f"expected data x as a tensor, got {type(x).__name__}; try torch.as_tensor(x, "
+                f"dtype={self._like.dtype})"
+            )
         slot = self._data
         shape = (slot.width, *slot.sites)
         words = ", ".join(map(str, ("n", *shape)))
-        require_shape(
-            x, (None, *shape), "data x", f"pass ({words}), or (runs, {words}) for an ensemble"
-        )
-        if x.dtype != self._like.dtype:
+        more = f"(runs, {words}) for an ensemble" if self.seeds else f"(batch, {words})"
+        require_shape(x, (None, *shape), "data x", f"pass ({words}), or {more}")
+        if x.dtype != self._like.dtype and not autocasts(x):
             raise ValueError(
                 f"expected data x of the model's {self._like.dtype}, got {x.dtype}; convert one of "
                 "them, as in x.float() or model.double()"
             )
         require_finite(x, "data x")
-        lead, runs = () if self.seeds is None else (self.runs,), x.shape[: -1 - len(shape)]
-        if runs not in ((), lead):
-            wanted = f"({words})" + (f" or ({self.runs}, {words})" if lead else "")
+        runs = x.shape[: -1 - len(shape)]
+        if self.seeds and runs not in ((), (self.runs,)):
             raise ValueError(
-                f"expected data x of shape {wanted}, got {tuple(x.shape)}; "
-                + ("lead with one axis for the seeds" if lead else "a single run has no run axis")
+                f"expected data x of shape ({words}) or ({self.runs}, {words}), got "
+                f"{tuple(x.shape)}; lead with one axis for the seeds"
             )
         flat = slot.last(x).flatten(-1 - len(slot.sites)) if slot.sites else x
-        return flat.expand(*lead, *flat.shape[-2:])
+        flat = flat.to(self._like.dtype)  # of another only under autocast
+        return flat.expand(self.runs, *flat.shape[-2:]) if self.seeds else flat
 
     def extra_repr(self) -> str:
-        """What is shown between the parentheses."""
+        """What is shown between the parentheses: field, sizes, and how many numbers are learned."""
         runs = "" if self.seeds is None else f", runs={self.runs}"
-        return f"{self.space}, numbers={self.count}{runs}"
+        return f"{_summary(self.space)}{self._sizes()}, {self.count} numbers{runs}"
+
+    def _sizes(self) -> str:
+        return ""
 
 
 class Controlled(Parametrization):
@@ -225,6 +267,61 @@ class Controlled(Parametrization):
     def route(self) -> str:
         """The solver route that this model's calls take, for the record."""
         return self.solver.active_route(self.field, *self.parameters(), verb=self._verb)
+
+    def dense(self, x: Tensor, times: Times) -> Dense:
+        """Dense output: the path of data as a function of time, ``path = model.dense(x, [0, 1])``.
+
+        Between the solver's nodes it is the cubic Hermite interpolant of states and velocities,
+        whose error is O(h^4); ``path(0.3)`` and ``path([0.1, 0.7])`` give positions.
+
+        Args:
+            x: Data, as in the call.
+            times: First and last time, and perhaps others that shall be nodes, as in the call.
+        """
+        grid = self._grid(times)
+        states = self.flow(self._entering(x), list(grid.nodes))
+        starts, ends = self._controls(grid)
+        velocity = self.field.velocity
+        slopes = velocity(states[..., :-1, :, :], starts), velocity(states[..., 1:, :, :], ends)
+        return Dense(grid.nodes, states, *slopes, self._positions)
+
+    def to_layers(
+        self, count: int, *, at: str = "midpoint", depth: float | None = None
+    ) -> nn.Sequential:
+        """A plain residual network with the weights theta(t): lift, layers, projection.
+
+        Args:
+            count: Number of layers, all of the same length of depth.
+            at: ``left``: Euler steps with the weights of left ends, whose gap to the flow is of
+                first order in the length; ``midpoint``: each layer is a step of the midpoint rule
+                with the weights of its middle, of second order.
+            depth: Depth T that the layers cover; by default the model's own, else 1.
+
+        Returns:
+            Modules from x to x(T), with copies of the weights as parameters.
+        """
+        count = require_count(count, "the number of layers")
+        require_choice(at, PLACES, "a place of the weights")
+        known = getattr(self, "depth", None)
+        whole = depth if depth is not None else 1.0 if known is None else known
+        if not 0 < whole < math.inf:
+            raise ValueError(f"expected a positive depth T, got {depth!r}; try depth=1.0")
+        shift = 0.0 if at == "left" else 0.5
+        places = [whole * (k + shift) / count for k in range(count)]
+        # with both ends, between which a model without a known depth places its blocks
+        theta = self.theta([0.0, *places, whole])
+        weights = [{k: v[..., i + 1, :, :] for k, v in theta.items()} for i in range(count)]
+        return residual_network(self.field, self.lift, weights, length=whole / count, at=at)
+
+    def _grid(self, times: Times) -> Grid:
+        """Nodes of a solve."""
+        return make_grid(times, step=self.solver.step)
+
+    def _controls(self, grid: Grid) -> tuple[Control, Control]:
+        """The control at the beginning and the end of each step, ``(*runs, steps, out, width)``."""
+        theta = self.theta(list(grid.nodes))
+        first = {name: value[..., :-1, :, :] for name, value in theta.items()}
+        return first, {name: value[..., 1:, :, :] for name, value in theta.items()}
 
 
 class DynamicParticles(Controlled):
@@ -295,13 +392,42 @@ class DynamicParticles(Controlled):
         return q, self.momentum_scale * self.p
 
     def particle_path(self, times: Times) -> tuple[Tensor, Tensor]:
-        """Particle states and costates over depth, each ``(*runs, times, K, S)``."""
+        """Particle states and costates at the depths named, each ``(*runs, times, K, S)``.
+
+        Args:
+            times: Depths of at least 0, in any order; one will do.
+        """
         q, p = self.start()
-        path = shoot(self.field, q, p, q[..., :0, :], times, solver=self.solver)
+        nothing, t = q[..., :0, :], self._depths(times)
+        if t[0] == 0 and len(t) > 1 and all(a < b for a, b in pairwise(t)):
+            path = shoot(self.field, q, p, nothing, times, solver=self.solver)
+            return path.q, path.p
+        named = sorted({0.0, *t})
+        if len(named) == 1:
+            path = Path(*(y.unsqueeze(-3) for y in (q, p, nothing)))
+        else:
+            path = shoot(self.field, q, p, nothing, named, solver=self.solver)
+        index = [named.index(s) for s in t]
+        path, moved = Path(*(y[..., index, :, :] for y in path)), moves(times)
+        if moved is not None:
+            path = Path(*nudge(lambda y: self.field.rates("theta", *y), path, moved))
         return path.q, path.p
 
+    def _depths(self, times: Times) -> list[float]:
+        t = numbers(times)
+        if min(t) < 0:
+            raise ValueError(
+                f"expected times from depth 0 on, where the particles start, got {min(t):g}; shift "
+                "the times"
+            )
+        return t
+
     def theta(self, times: Times) -> Control:
-        """The control over depth, each by name ``(*runs, times, out, width)``."""
+        """The control at the depths named, each by name ``(*runs, times, out, width)``.
+
+        Args:
+            times: Depths of at least 0, in any order; one will do: ``model.theta([0.5])``.
+        """
         q, p = self.particle_path(times)
         return self.field.theta(q, p)
 
@@ -325,13 +451,21 @@ class DynamicParticles(Controlled):
             )
         values = self.field.penalty({k: v.transpose(0, -3) for k, v in self.theta(times).items()})
         t = torch.tensor(check_times(times), dtype=torch.float64)
+        if (moved := moves(times)) is not None:
+            t = t + moved.to(t.device)
         dt = (t[1:] - t[:-1]).to(values).view(-1, *[1] * (values.dim() - 1))
         mean: Tensor = ((values[1:] + values[:-1]) / 2 * dt).sum(0) / dt.sum(0)
         return mean
 
     def _flow(self, z: Tensor, times: Times) -> Tensor:
         q, p = self.start()
+        if self._depths(times)[0] > 0 or moves(times) is not None:
+            # data enter where the first time says, particles at depth 0
+            q, p = (y[..., 0, :, :] for y in self.particle_path(times[:1]))
         return shoot(self.field, q, p, z, times, solver=self.solver).z
+
+    def _sizes(self) -> str:
+        return f", K={self.particles}"
 
 
 class StaticParticles(DynamicParticles):
@@ -346,8 +480,8 @@ class StaticParticles(DynamicParticles):
         return self.field.penalty(self.field.theta(*self.start()))
 
     def theta(self, times: Times) -> Control:
-        """The constant control, repeated over depth."""
-        count = len(check_times(times))
+        """The constant control, repeated for each time."""
+        count = len(numbers(times))
         return {
             k: v.unsqueeze(-3).expand(*v.shape[:-2], count, *v.shape[-2:])
             for k, v in self.field.theta(*self.start()).items()
@@ -365,8 +499,8 @@ class DynamicDirect(Controlled):
         field: The vector field.
         blocks: Number of blocks (the paper: 5).
         depth: T; the blocks divide [0, T], and times have to lie in it. Without it they divide
-            the interval from the first to the last time of each call, which is right only if
-            that is always the whole depth.
+            the interval between the smallest and the largest time of each call (of `theta` as
+            well), which is right only if that is always the whole depth.
         **common: See `Parametrization`.
 
     Raises:
@@ -407,44 +541,43 @@ class DynamicDirect(Controlled):
         """Start and length of the interval that the blocks divide: [0, T] if T is known.
 
         Raises:
-            ValueError: If a time lies outside [0, T].
+            ValueError: If a time lies outside [0, T], or if T is not known and one time says
+                nothing about it.
         """
-        t = check_times(times)
+        t = numbers(times)
+        low, high = min(t), max(t)
         if self.depth is None:
-            return t[0], t[-1] - t[0]
+            if low == high and self.blocks > 1:
+                raise ValueError(
+                    "expected at least two times, between which a model without a known depth "
+                    f"places its blocks, got {t}; try DynamicDirect(field, depth=1.0)"
+                )
+            return low, high - low or 1.0
         slack = 1e-6 * self.depth  # times may be rounded to float32
-        if t[0] < -slack or t[-1] > self.depth + slack:
+        if low < -slack or high > self.depth + slack:
             raise ValueError(
-                f"expected times in [0, {self.depth:g}], got {t[0]:g} to {t[-1]:g}; the control is "
+                f"expected times in [0, {self.depth:g}], got {low:g} to {high:g}; the control is "
                 "learned for this depth only"
             )
         return 0.0, self.depth
 
-    def states(self, x: Tensor, times: Times) -> Tensor:
-        """Like the call, with all slots: ``(*runs, times, n, S)``; times start at 0 if T is known.
-
-        Raises:
-            ValueError: If T is known and times do not start at 0, or lie beyond T.
-        """
-        t = check_times(times)
-        start, length = self.span(times)
-        if t[0] > start + 1e-6 * length:
-            raise ValueError(
-                f"expected times from 0 on, got {t[0]:g}; data enter at depth 0: put it first"
-            )
-        if t[-1] >= start + length * (1 - 1e-6):
-            return super().states(x, times)
-        whole = [*t, start + length]  # blocks have to end where they were learned
-        return super().states(x, whole)[..., :-1, :, :]
+    def _fixed(self, times: Times) -> tuple[float, float] | None:
+        """First and last depth of the blocks, if known; None if they follow the times."""
+        return None if self.depth is None else self.span(times)
 
     def theta_blocks(self) -> Control:
         """The learned controls, each by name ``(*runs, B, out, width)``."""
         return {name: getattr(self, name) for name in self.field.shapes}
 
     def theta(self, times: Times) -> Control:
-        """The control over depth, right-continuous, each ``(*runs, times, out, width)``."""
+        """The control at the times named, right-continuous, each ``(*runs, times, out, width)``.
+
+        Args:
+            times: In any order. If the depth is known one will do; otherwise the blocks divide the
+                interval between the smallest and the largest.
+        """
         start, length = self.span(times)
-        t = torch.tensor(check_times(times), dtype=torch.float64)
+        t = torch.tensor(numbers(times), dtype=torch.float64)
         part = self.blocks * (t - start) / length
         index = (part + 1e-6).long()  # times may be rounded to float32
         index = index.clamp(max=self.blocks - 1).to(self._like.device)
@@ -459,7 +592,22 @@ class DynamicDirect(Controlled):
         return torch.stack(each).mean(0)
 
     def _flow(self, z: Tensor, times: Times) -> Tensor:
-        return carry(self.field, self.theta_blocks(), z, times, solver=self.solver)
+        theta, span = self.theta_blocks(), self._fixed(times)
+        return carry(self.field, theta, z, times, span=span, solver=self.solver)
+
+    def _grid(self, times: Times) -> Grid:
+        span = self._fixed(times)
+        return make_grid(times, step=self.solver.step, blocks=self.blocks, span=span)
+
+    def _controls(self, grid: Grid) -> tuple[Control, Control]:
+        """A step ends with the control of its own block, not with the next."""
+        index = torch.tensor(grid.blocks, device=self._like.device)
+        each = {k: v.index_select(-3, index) for k, v in self.theta_blocks().items()}
+        return each, each
+
+    def _sizes(self) -> str:
+        depth = "" if self.depth is None else f", depth={self.depth:g}"
+        return f", blocks={self.blocks}{depth}"
 
 
 class StaticDirect(DynamicDirect):
@@ -494,12 +642,13 @@ def complexity(model: Controlled, times: Times) -> dict[str, Tensor]:
         ``norm``: integral of log2 of the Frobenius norm of all of theta. Each per run. The mean
         of two neighbouring nodes is taken inside the logarithm, as the published code does.
     """
+    check_times(times)
     theta = model.theta(times)
     square = {k: (v**2).sum((-1, -2)) for k, v in theta.items()}
     matrices = torch.stack([s for k, s in square.items() if not model.field.is_bias(k)]).sum(0)
     everything = torch.stack(list(square.values())).sum(0)
     t = torch.as_tensor(times, dtype=torch.float64).to(matrices)
-    dt = t[1:] - t[:-1]
+    dt = (t[1:] - t[:-1]).abs()
 
     def integral(s: Tensor) -> Tensor:
         return (dt * torch.log2((s[..., 1:] + s[..., :-1]) / 2)).sum(-1)
@@ -541,3 +690,15 @@ def _described(space: StateSpace) -> str:
     terms = repr(space) if hasattr(space, "terms") else type(space).__name__
     words = f"{terms} on {space.slots}" + (f", M = {matrices}" if matrices else "")
     return re.sub(r" at 0x[0-9a-f]+", "", words)  # of a function without a name
+
+
+def _summary(space: StateSpace) -> str:
+    """A field in a few words: ``UpDown(d=2, alpha=3, relu)``, or its slots and activations."""
+    if isinstance(space, UpDown):
+        sizes = [f"d={space.dim}", f"alpha={space.inflation}"]
+    else:
+        sizes = [f"{name}={size}" for name, size in space.slots.items()]
+    terms = space.terms if isinstance(space, Field) else ()
+    acts = [t.phi.act for t in terms if isinstance(t.phi, (Activated, Patches))]
+    names = dict.fromkeys(act.name for act in acts if act is not None)
+    return f"{type(space).__name__}({', '.join([*sizes, *names])})"

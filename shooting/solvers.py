@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 import torch
 from torch import Tensor
 
+from shooting.times import check_times, refuse_moving
+
 State = tuple[Tensor, ...]
 RightHandSide = Callable[[float, State], State]
+MOST_STEPS = 10**6  # of one solve; more are a mistake
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ class Grid:
     """Nodes of a fixed-step solve.
 
     Attributes:
-        nodes: Increasing times, one more than steps.
+        nodes: Increasing or decreasing times, one more than steps.
         outputs: Index among the nodes of each requested time.
         blocks: For each step, the index of the block of depth it lies in.
     """
@@ -77,7 +82,7 @@ class Grid:
         return len(self.nodes) - 1
 
     def lengths(self) -> tuple[float, ...]:
-        """Length of each step."""
+        """Length of each step, negative where times decrease."""
         return tuple(b - a for a, b in zip(self.nodes, self.nodes[1:], strict=False))
 
     def pieces(self) -> Iterator[tuple[int, int, int]]:
@@ -88,35 +93,103 @@ class Grid:
                 yield self.blocks[first], first, k
                 first = k
 
+    def reversed(self) -> Grid:
+        """The same nodes and blocks, met from the other end."""
+        outputs = tuple(self.steps - k for k in self.outputs[::-1])
+        return Grid(self.nodes[::-1], outputs, self.blocks[::-1])
 
-def make_grid(times: Tensor | Sequence[float], *, step: float, blocks: int = 1) -> Grid:
+
+def make_grid(
+    times: Tensor | Sequence[float | Tensor],
+    *,
+    step: float,
+    blocks: int = 1,
+    span: tuple[float, float] | None = None,
+) -> Grid:
     """Place steps of at most `step` so that requested times and block ends are nodes.
 
+    Times in single precision give the steps that exact ones would: what rounding may add to a gap
+    adds no step, and moves no block end off a requested time.
+
     Args:
-        times: Increasing times, the first being the initial time; at least two.
+        times: Increasing or decreasing times, the first being the initial one; at least two.
         step: Upper bound of the step length; each gap is divided evenly.
-        blocks: Number of equal blocks of depth between the first and the last time.
+        blocks: Number of equal blocks of depth.
+        span: First and last depth of the interval that the blocks divide; without it the interval
+            of the times.
 
     Returns:
         The grid. Each step lies in exactly one block.
 
     Raises:
-        ValueError: If times do not increase or are not finite, or the step is not positive.
+        ValueError: If times are not monotone or finite, or ask for a gradient, the step is not
+            positive, or the steps are more than a million.
     """
     t = check_times(times)
-    if not 0 < step < math.inf:
+    refuse_moving(times)
+    check_step(step)
+    return place_steps(t, step, blocks, span)
+
+
+def place_steps(
+    t: Sequence[float], step: float, blocks: int = 1, span: tuple[float, float] | None = None
+) -> Grid:
+    """Like `make_grid`, for times and a step that have been checked."""
+    # a training solves on the same grid at every step; the compiler looks through no cache
+    place = _placed if torch.compiler.is_compiling() else _remembered
+    return place(tuple(t), step, blocks, span)
+
+
+def check_step(step: object) -> None:
+    """Refuse what is no positive length of a step.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    if isinstance(step, bool) or not isinstance(step, Real) or not 0 < float(step) < math.inf:
         raise ValueError(f"expected a positive step length, got {step!r}; try step=0.1")
-    start, length = t[0], t[-1] - t[0]
+
+
+def _placed(
+    t: tuple[float, ...], step: float, blocks: int, span: tuple[float, float] | None
+) -> Grid:
+    if t[0] > t[-1]:
+        return _increasing(t[::-1], step, blocks, span or (t[-1], t[0])).reversed()
+    return _increasing(t, step, blocks, span or (t[0], t[-1]))
+
+
+_remembered = functools.lru_cache(maxsize=8)(_placed)
+
+
+def _increasing(t: tuple[float, ...], step: float, blocks: int, span: tuple[float, float]) -> Grid:
+    if not t[-1] - t[0] <= MOST_STEPS * step:
+        raise ValueError(
+            f"expected at most {MOST_STEPS} steps, got times from {t[0]:g} to {t[-1]:g} with "
+            f"step={step:g}; take longer steps"
+        )
+    start, length = span[0], span[1] - span[0]
+    single = all(_short(s) for s in t)  # perhaps rounded, which can shift each time by this much
+    rounding = 2.0 ** (-23 if single else -52)
+    gap = min(b - a for a, b in zip(t, t[1:], strict=False))
+    # within the rounding of equal times
+    close = min(max(1e-6 * gap, 2 * rounding * max(map(abs, t))), gap / 2)
     ends = [start + length * k / blocks for k in range(1, blocks)]
-    close = 1e-6 * min(b - a for a, b in zip(t, t[1:], strict=False))  # rounding of equal times
-    stops = sorted([*t, *(e for e in ends if all(abs(e - s) > close for s in t))])
+    within = [e for e in ends if t[0] < e < t[-1] and all(abs(e - s) > close for s in t)]
+    stops, asked = sorted([*t, *within]), set(t)
     nodes, outputs, owners = [t[0]], [0], []
     for a, b in zip(stops, stops[1:], strict=False):
-        n = max(1, math.ceil((b - a) / step - 1e-6))  # an eighth digit must not add a step
+        slack = min(0.5, 1e-6 + 2 * rounding * max(abs(a), abs(b)) / step)
+        n = max(1, math.ceil((b - a) / step - slack))  # an eighth digit must not add a step
         nodes += [a + (b - a) * k / n for k in range(1, n)] + [b]
-        owners += [min(blocks - 1, int(blocks * ((a + b) / 2 - start) / length))] * n
-        outputs += [len(nodes) - 1] * (b in t)
+        owners += [max(0, min(blocks - 1, int(blocks * ((a + b) / 2 - start) / length)))] * n
+        outputs += [len(nodes) - 1] * (b in asked)
     return Grid(tuple(nodes), tuple(outputs), tuple(owners))
+
+
+def _short(s: float) -> bool:
+    """Whether single precision holds a number exactly, by splitting off its first 24 bits."""
+    scaled = (2.0**29 + 1) * s
+    return scaled - (scaled - s) == s
 
 
 def runge_kutta(rhs: RightHandSide, state: State, grid: Grid, tableau: Tableau) -> list[State]:
@@ -153,21 +226,3 @@ def advance(state: State, slopes: Sequence[State], weights: Sequence[float], h: 
         if w:
             state = tuple(torch.add(y, k, alpha=h * w) for y, k in zip(state, slope, strict=True))
     return state
-
-
-def check_times(times: Tensor | Sequence[float]) -> list[float]:
-    """Times as numbers, refused unless there are two, finite and strictly increasing.
-
-    Raises:
-        ValueError: If they are not.
-    """
-    t = [float(s) for s in times]
-    if len(t) < 2 or not all(math.isfinite(s) for s in t):
-        raise ValueError(f"expected at least two finite times, got {t}; try times=[0, 1]")
-    for a, b in zip(t, t[1:], strict=False):
-        if b <= a:
-            raise ValueError(
-                f"expected strictly increasing times, got {b:g} after {a:g}; sort them, and to "
-                "integrate backwards negate the vector field"
-            )
-    return t

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 import torch
 from problems import EXACT, draw, gap, refused
+from torch.autograd import gradgradcheck
 
-from shooting.activations import ACTIVATIONS, Activation, activation
+from shooting import ConvUpDown, DynamicParticles, Solver, UpDown, shoot
+from shooting.activations import ACTIVATIONS, Activation, Derivative, activation
 
 pytestmark = pytest.mark.usefixtures("float64")
 EVERY = pytest.mark.parametrize("name", sorted(ACTIVATIONS))
@@ -70,6 +74,123 @@ def test_own_activation_passes_through():
     assert activation("tanh") is ACTIVATIONS["tanh"]
 
 
-def test_unknown_name_is_refused():
-    with refused("'swish'", "tanh"):
-        activation("swish")
+@pytest.mark.parametrize("bad", ["swish", None, 3, torch.zeros(2)])
+def test_unknown_name_is_refused(bad):
+    with refused(repr(bad)[:4], "tanh"):
+        activation(bad)
+
+
+# --- functions without formulas ------------------------------------------------------------------
+
+OFFSET = torch.ones((), requires_grad=True)
+FUNCTIONS = {
+    "gelu": torch.nn.functional.gelu,
+    "sine": torch.sin,
+    "a module": torch.nn.Softplus(beta=2.0),
+    "a lambda": lambda v: v * torch.sigmoid(v),
+    "a polynomial": lambda v: 0.1 * v**2,
+}
+EVERY_FUNCTION = pytest.mark.parametrize("name", FUNCTIONS)
+
+
+@EVERY_FUNCTION
+def test_derivatives_by_autograd_match_differences(name):
+    sigma, v, h = activation(FUNCTIONS[name]), draw(1, 4, 50), 1e-5
+    for value, slope in ((sigma.value, sigma.slope), (sigma.slope, sigma.curvature)):
+        difference = (value(v + h) - value(v - h)) / (2 * h)
+        assert gap(difference, slope(v)) < 1e-9  # as above
+        assert slope(v).shape == v.shape
+
+
+@pytest.mark.parametrize("name", ["tanh", "softplus"])
+def test_derivatives_by_autograd_equal_the_formulas(name):
+    known, v = ACTIVATIONS[name], _points()
+    assert gap(Derivative(known.value)(v), known.slope(v)) <= EXACT
+    assert gap(Derivative(known.value, 2)(v), known.curvature(v)) <= EXACT
+    assert gap(Derivative(torch.sin)(v), known.slope(v)) > 0.1  # another function's
+
+
+@EVERY_FUNCTION
+def test_routes_agree_on_any_function(name):
+    """Gradients of all routes, and second derivatives."""
+    field = UpDown(2, 3, sigma=FUNCTIONS[name])
+    q, p, z = draw(0, 3, 8), draw(1, 3, 8, scale=0.3), draw(2, 4, 8)
+    found, twice = [], []
+    for route in ("adjoint", "autograd"):
+        inputs = [t.clone().requires_grad_() for t in (q, p, z)]
+        solver = Solver(step=0.25, route=route)
+        loss = shoot(field, *inputs, [0, 1], solver=solver).z.square().sum()
+        first = torch.autograd.grad(loss, inputs, create_graph=True)
+        found.append(first)
+        twice.append(torch.autograd.grad(sum(g.square().sum() for g in first), inputs))
+    for one in (found, twice):
+        assert all(gap(a, b) <= EXACT for a, b in zip(*one, strict=True))
+    assert Solver().active_route(field, *(t.requires_grad_() for t in (q, p, z))) == "adjoint"
+
+
+def test_second_derivatives_of_a_solve_with_any_function():
+    field, solver = UpDown(1, 1, sigma=FUNCTIONS["gelu"]), Solver(step=0.5)
+    inputs = [draw(i, 2, 2).requires_grad_() for i in range(3)]
+    assert gradgradcheck(lambda *s: shoot(field, *s, [0, 1], solver=solver).z, inputs)
+
+
+def test_any_function_gives_what_its_formulas_give():
+    swish = Activation(
+        "swish",
+        torch.nn.functional.silu,
+        lambda v: torch.sigmoid(v) * (1 + v * (1 - torch.sigmoid(v))),
+        lambda v: torch.sigmoid(v) * (1 - torch.sigmoid(v)) * (2 + v * (1 - 2 * torch.sigmoid(v))),
+    )
+    x, losses = draw(0, 4, 2), []
+    for sigma in (swish, torch.nn.functional.silu, torch.nn.SiLU(), torch.tanh):
+        model = DynamicParticles(UpDown(2, 3, sigma=sigma), 4)
+        loss = model(x, [0.0, 1.0])[-1].square().sum() + model.penalty()
+        loss.backward()
+        losses.append(torch.stack([loss.detach(), *(p.grad.sum() for p in model.parameters())]))
+    assert gap(losses[1], losses[0]) <= EXACT
+    assert gap(losses[2], losses[0]) <= EXACT
+    assert gap(losses[3], losses[0]) > 1e-3
+
+
+def test_functions_that_have_a_formula_keep_it():
+    assert activation(torch.tanh) is ACTIVATIONS["tanh"]
+    assert activation(torch.relu) is ACTIVATIONS["relu"]
+
+
+def test_named_functions_are_pickled_and_lambdas_are_not():
+    x = draw(0, 4, 2)
+    model = DynamicParticles(UpDown(2, 3, sigma=torch.nn.functional.gelu), 4)
+    again = pickle.loads(pickle.dumps(model))
+    assert torch.equal(again(x, [0.0, 1.0]), model(x, [0.0, 1.0]))
+    assert "gelu" in repr(model)
+    unnamed = DynamicParticles(UpDown(2, 3, sigma=FUNCTIONS["a lambda"]), 4)
+    with pytest.raises((pickle.PicklingError, AttributeError), match="lambda"):
+        pickle.dumps(unnamed)
+
+
+def test_a_function_works_in_other_features_and_under_inference():
+    field = ConvUpDown(1, 2, sites=(3, 4), padding="zero", sigma=torch.nn.functional.gelu)
+    model, x = DynamicParticles(field, 3), draw(0, 5, 1, 3, 4)
+    wanted = model(x, [0.0, 1.0])
+    with torch.inference_mode():
+        assert gap(model(x, [0.0, 1.0]), wanted) <= EXACT
+    with torch.no_grad():
+        assert gap(model(x, [0.0, 1.0]), wanted) <= EXACT
+
+
+@pytest.mark.parametrize(
+    ("sigma", "told"),
+    [
+        (lambda v: torch.softmax(v, -1), "depend on each other"),
+        (lambda v: torch.nn.functional.dropout(v, 0.5), "chance"),
+        (torch.nn.PReLU(), "learned numbers"),
+        (lambda v: v.sum(), "of 7 entries"),
+        (lambda v: 3.0, "float of 7 entries"),
+        (lambda v: v @ torch.eye(3), "fails for a vector"),
+        (OFFSET.add, "learned numbers"),
+    ],
+)
+def test_functions_that_are_no_activations_are_refused(sigma, told):
+    torch.manual_seed(0)
+    with refused("entry by entry", told):
+        activation(sigma)

@@ -46,8 +46,9 @@ from shooting import (
     shoot,
 )
 from shooting.activations import ACTIVATIONS, Activation
-from shooting.fit import FitConfig
+from shooting.fit import FitConfig, FitResult
 from shooting.fixed import FixedDict
+from shooting.lift import Lift
 from shooting.metrics import MatrixMetric
 from shooting.optim import Cosine, Plateau
 from shooting.solvers import TABLEAUS, make_grid
@@ -82,6 +83,7 @@ BUILT = {
     "AutomaticField": lambda: AutomaticField(affine, {"x": 2}, {"A": (2, 2)}),
     "Constant": Constant,
     "ConvUpDown": lambda: ConvUpDown(1, 1, sites=(3, 3)),
+    "Dense": torch.no_grad()(lambda: StaticDirect(UpDown(2, 2)).dense(torch.zeros(3, 2), [0, 1])),
     "Drift": lambda: Drift("x", "v", 2.0),
     "DynamicDirect": lambda: DynamicDirect(UpDown(2, 2), blocks=2, depth=1.0, seeds=[0, 1]),
     "DynamicParticles": lambda: DynamicParticles(UpDown(2, 2, sigma="tanh"), 3, seeds=[0, 1]),
@@ -102,14 +104,17 @@ BUILT = {
     # not among the public names, but reached from them or given to them
     "Activation": lambda: ACTIVATIONS["tanh"],
     "Cosine": lambda: Cosine(10),
+    "FitResult": lambda: FitResult(*torch.zeros(3, 1)),
     "FitConfig": lambda: FitConfig(5, freeze={"x": 2}, schedule=Plateau()),
+    "Lift": lambda: Lift(UpDown(2, 2)),
     "Grid": lambda: make_grid(TIMES, step=0.1),
     "MatrixMetric": lambda: MatrixMetric(spd(0, 2)),
     "Plateau": Plateau,
     "StateSpace": lambda: StateSpace({"x": 2}),
     "Tableau": lambda: TABLEAUS["rk4"],
 }
-WITHOUT_STATE = {"NonFiniteError", "VectorField", "Feature"}  # an error; bases of others
+# an error; bases of others
+WITHOUT_STATE = {"NonFiniteError", "VectorField", "Feature", "Parametrization"}
 MAY_CHANGE = {"solver", "training"}  # of a model, beside its parameters
 FOREIGN = (nn.Module, dict, tuple, object)  # attributes that PyTorch or Python has made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,7 +12,7 @@ from torch.autograd import gradcheck
 
 from shooting import Affine, DynamicParticles, Solver, UpDown, adjoint, carry, native, shoot
 from shooting.activations import Activation
-from shooting.flow import ROUTES
+from shooting.flow import ROUTES, known_methods
 from shooting.hamiltonian import autodiff_system, hamiltonian
 from shooting.solvers import TABLEAUS, Tableau, make_grid, runge_kutta
 
@@ -305,7 +306,7 @@ def test_a_route_that_does_not_apply_is_refused(route, monkeypatch):
         with refused(route, reason):
             shoot(field, q, p, z, [0, 1], solver=solver)
     with refused(route, "differ in dtype"):
-        shoot(SMALL, q.float(), p, z, [0, 1], solver=Solver(route=route))
+        Solver(route=route).active_route(SMALL, q.float(), p, z)
 
 
 def test_native_refuses_what_it_does_not_know(monkeypatch):
@@ -353,10 +354,152 @@ def test_the_route_reported_is_the_route_taken(route, monkeypatch):
     assert calls == [model.solver.active_route(model.field, *model.parameters())] == [route]
 
 
-def test_unknown_names_are_refused():
-    for bad in ({"route": "gpu"}, {"form": "gram"}):
-        with refused(next(iter(bad.values()))):
-            Solver(**bad)
+@EVERY_ROUTE
+def test_mixed_dtypes_are_refused_in_a_sentence(route):
+    q, p, z = start(SMALL)
+    for one in ({"q": q.float()}, {"p": p.float()}, {"z": z.half()}):
+        states = {"q": q, "p": p, "z": z} | one
+        with refused("float64", str(next(iter(one.values())).dtype)):
+            shoot(SMALL, **states, times=[0, 1], solver=Solver(route=route))
+    with refused("float32", "of b1"):
+        theta = control(SMALL)
+        carry(SMALL, theta | {"b1": theta["b1"].float()}, z, [0, 1], solver=Solver(route=route))
+
+
+def test_what_is_no_tensor_and_no_solver_is_refused_in_a_sentence():
+    q, p, z = start(SMALL)
+    with refused("states z as a tensor", "ndarray"):
+        shoot(SMALL, q, p, z.numpy(), [0, 1])
+    with refused("states z as a tensor", "list"):
+        carry(SMALL, control(SMALL), z.tolist(), [0, 1])
+    with refused("a Solver", "'rk4'"):
+        shoot(SMALL, q, p, z, [0, 1], solver="rk4")
+    with refused("a Solver", "'rk4'"):
+        carry(SMALL, control(SMALL), z, [0, 1], solver="rk4")
+
+
+# --- backward in depth -----------------------------------------------------------------------
+
+
+def returned(verb: str, solver: Solver, times: list[float]) -> float:
+    """How far states are from their start after a solve and its inverse, in steps of another."""
+    other = Solver(solver.method, 0.7 * solver.step, route=solver.route)  # else errors may cancel
+    q, p, z = start(SMALL)
+    if verb == "carry":
+        theta = {k: 2 * v for k, v in control(SMALL, blocks=3).items()}
+        there = carry(SMALL, theta, z, times, solver=solver)
+        back = carry(SMALL, theta, there[-1], times[::-1], solver=other)
+        return gap(back[-1], z)
+    there = shoot(SMALL, q, 2 * p, z, times, solver=solver)
+    back = shoot(SMALL, *(part[-1] for part in there), times[::-1], solver=other)
+    return max(gap(b[-1], a) for a, b in zip((q, 2 * p, z), back, strict=True))
+
+
+@EVERY_ROUTE
+@pytest.mark.parametrize("verb", ["shoot", "carry"])
+def test_there_and_back_is_the_identity_up_to_the_methods_error(verb, route):
+    steps = [10, 20, 40]
+    errors = [returned(verb, Solver(step=1 / n, route=route), [0.0, 0.4, 1.0]) for n in steps]
+    assert fitted_order(errors, steps) > 3.5  # order 4, met from step 0.1 on
+    assert errors[-1] < 1e-5  # (1/40)^4 = 4e-7 times derivatives of order ten
+
+
+@EVERY_ROUTE
+def test_decreasing_times_are_a_field_of_the_other_sign(route):
+    """Step by step: momenta of the other sign turn the shooting system round."""
+    q, p, z = start(SMALL)
+    solver = Solver(step=0.1, route=route)
+    back = shoot(SMALL, q, p, z, [1.0, 0.6, 0.0], solver=solver)
+    turned = shoot(SMALL, q, -p, z, [0.0, 0.4, 1.0], solver=solver)
+    assert gap(back.z, turned.z) <= EXACT
+    assert gap(back.q, turned.q) <= EXACT
+    assert gap(back.p, -turned.p) <= EXACT
+    assert gap(back.z, shoot(SMALL, q, p, z, [0.0, 0.4, 1.0], solver=solver).z) > 1e-2
+
+
+@EVERY_ROUTE
+def test_going_back_the_last_block_comes_first(route):
+    theta, solver = control(SMALL, blocks=3), Solver(step=0.1, route=route)
+    z = start(SMALL)[2]
+    found = carry(SMALL, theta, z, [3.0, 2.5, 1.0, 0.0], solver=solver)
+    mirrored = {k: -v.flip(-3) for k, v in theta.items()}
+    assert gap(found, carry(SMALL, mirrored, z, [0.0, 0.5, 2.0, 3.0], solver=solver)) <= EXACT
+    wrong = {k: -v for k, v in theta.items()}
+    assert gap(found, carry(SMALL, wrong, z, [0.0, 0.5, 2.0, 3.0], solver=solver)) > 1e-2
+
+
+@EVERY_ROUTE
+def test_gradients_of_backward_solves_are_those_of_autograd(route):
+    q, p, z = (t.requires_grad_() for t in start(SMALL))
+    theta = {k: v.requires_grad_() for k, v in control(SMALL, blocks=3).items()}
+    inputs, found = [q, p, z, *theta.values()], []
+    for name in (route, "autograd"):
+        solver = Solver(route=name)
+        loss = shoot(SMALL, q, p, z, [1.0, 0.2], solver=solver).z.square().sum()
+        loss = (
+            loss + carry(SMALL, theta, z, [1.0, 0.2], span=(0, 1.2), solver=solver).square().sum()
+        )
+        found.append(torch.autograd.grad(loss, inputs))
+    assert all(gap(a, b) <= EXACT for a, b in zip(*found, strict=True))
+
+
+def test_blocks_of_a_span_stay_in_place():
+    theta, z = control(SMALL, blocks=3), start(SMALL)[2]
+    whole = carry(SMALL, theta, z, [0.0, 0.5, 1.5, 3.0], solver=Solver(step=0.05))
+    part = carry(SMALL, theta, whole[1], [0.5, 1.5], span=(0.0, 3.0), solver=Solver(step=0.05))
+    assert gap(part[-1], whole[2]) < 1e-6  # other nodes: 0.05^4 = 6e-6 of small derivatives
+    assert gap(carry(SMALL, theta, whole[1], [0.5, 1.5])[-1], whole[2]) > 1e-3  # the control
+
+
+# --- a solver's settings ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"route": "gpu"}, "gpu"),
+        ({"form": "gram"}, "gram"),
+        ({"method": "rk5"}, "dopri5"),  # torchdiffeq's are in the list
+        ({"method": "rk5"}, "'rk5'; try 'rk4'"),
+        ({"method": "scipy_solver"}, "scipy_solver"),  # it needs options
+        ({"method": None}, "None"),
+        ({"step": 0.0}, "0.0"),
+        ({"step": float("nan")}, "nan"),
+        ({"step": "0.1"}, "'0.1'"),
+        ({"rtol": -1}, "rtol"),
+        ({"atol": float("inf")}, "atol"),
+        ({"atol": None}, "atol"),
+        ({"atol": 0, "rtol": 0.0}, "above 0"),
+    ],
+)
+def test_bad_settings_are_refused_at_once(settings, told):
+    with refused(told):
+        Solver(**settings)
+
+
+@pytest.mark.filterwarnings("ignore:Functional iteration did not converge")  # torchdiffeq's Adams
+@pytest.mark.parametrize("method", [m for m in known_methods() if m not in TABLEAUS])
+def test_torchdiffeqs_methods_are_known_and_heed_the_step(method):
+    q, p, z = start(SMALL)
+    wanted = shoot(SMALL, q, p, z, [0, 1], solver=Solver(step=0.01)).z[-1]
+    found = [
+        gap(shoot(SMALL, q, p, z, [0, 1], solver=Solver(method, h, rtol=1e-5)).z[-1], wanted)
+        for h in (0.1, 0.05)
+    ]
+    # second order and step 0.1, or the tolerance; in one step from 0 to 1 heun2 misses by 0.55
+    assert found[0] < 5e-2
+    if method in ("heun2", "heun3"):
+        assert 3.5 < found[0] / found[1] < 10  # halved steps, order two or three
+
+
+def test_numbers_of_numpy_are_numbers():
+    solver = Solver(step=np.float32(0.25), rtol=np.float64(1e-5), atol=0)
+    q, p, z = start(SMALL)
+    wanted = shoot(SMALL, q, p, z, [0, 1], solver=Solver(step=0.25))
+    assert torch.equal(shoot(SMALL, q, p, z, [0, 1], solver=solver).z, wanted.z)
+
+
+def test_all_routes_are_listed():
     assert set(ROUTES) == {"auto", "native", "adjoint", "autograd", "torchdiffeq"}
 
 

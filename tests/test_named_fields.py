@@ -189,7 +189,7 @@ def test_the_compiled_route_says_why_it_steps_back(caplog):
 def test_a_second_order_field_is_newtons():
     """x' = v and x'' = theta sigma(x) + b, by differences along a path with constant control."""
     field = SecondOrder(1, sigma="tanh")
-    theta = {"theta": torch.tensor([[[-2.0]]]), "b": torch.tensor([[[0.3]]])}
+    theta = {"theta1": torch.tensor([[[-2.0]]]), "b": torch.tensor([[[0.3]]])}
     h = 1e-3
     times = [k * h for k in range(5)]
     z = carry(field, theta, torch.tensor([[0.7, -0.4]]), times, solver=Solver(step=h))
@@ -244,7 +244,7 @@ def test_a_convolutional_block_inside_a_network_trains():
 
 def test_images_of_the_wrong_shape_are_refused():
     model = DynamicParticles(ConvUpDown(2, 2, sites=(6, 5)), particles=2)
-    for bad in (torch.zeros(4, 60), torch.zeros(4, 2, 5, 6), torch.zeros(3, 4, 2, 6, 5)):
+    for bad in (torch.zeros(4, 60), torch.zeros(4, 2, 5, 6), torch.zeros(2, 6, 5)):
         with pytest.raises(ValueError, match=r"expected data x"):
             model(bad, [0.0, 1.0])
 

@@ -6,15 +6,17 @@ import copy
 import math
 import pickle
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.utils.parametrize
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from problems import EXACT, control_gap, draw, flat, gap, refused, slopes, spd
+from problems import EXACT, control_gap, draw, fitted_order, flat, gap, refused, slopes, spd
 
 from shooting import (
     Affine,
+    ConvUpDown,
     DynamicDirect,
     DynamicParticles,
     Field,
@@ -24,6 +26,7 @@ from shooting import (
     StaticParticles,
     Term,
     UpDown,
+    carry,
     complexity,
 )
 from shooting.activations import ACTIVATIONS
@@ -493,9 +496,8 @@ def test_times_outside_a_known_depth_are_refused():
         model(x, [0.0, 1.0])
     with refused("-0.1 to 0.2"):
         model.theta([-0.1, 0.2])
-    with refused("0.1", "depth 0"):
-        model(x, [0.1, 0.2])  # data that enter halfway
-    assert model.theta([0.1, 0.2])["b1"].shape == (2, 2, 1)  # but the control may be asked for
+    assert model(x, [0.1, 0.2]).shape == (2, 4, 2)  # data that enter halfway
+    assert model.theta([0.1, 0.2])["b1"].shape == (2, 2, 1)
     model(x, torch.tensor([0.0, 0.2], dtype=torch.float32))  # 0.2 rounds upwards
 
 
@@ -525,6 +527,151 @@ def test_dynamic_particles_control_follows_the_particles():
     q, p = model.particle_path(DEPTHS)
     assert q.shape == p.shape == (2, 5, 4, 8)
     assert control_gap(model.theta(DEPTHS), model.field.theta(q, p)) == 0.0
+
+
+def _fine(name, **more):
+    return MODELS[name](_field(), solver=Solver(step=0.02), **more)
+
+
+DEPTH_KNOWN = {**MODELS, "known depth": lambda f, **more: DynamicDirect(f, depth=2.0, **more)}
+MODELS_AND_DEPTH = pytest.mark.parametrize("name", DEPTH_KNOWN)
+
+
+@MODELS_AND_DEPTH
+@pytest.mark.parametrize("seeds", [None, [0, 1]])
+def test_theta_is_at_the_depths_named(name, seeds):
+    """One depth or several, in any order, repeated: each as on the whole path from 0."""
+    model = DEPTH_KNOWN[name](_field(), seeds=seeds, solver=Solver(step=0.02))
+    whole = model.theta(DEPTHS)
+    for asked, index in (
+        ([1.0, 0.25, 0.25, 0.0], [4, 1, 1, 0]),
+        ([1.0, 0.75, 0.5, 0.25, 0.0], [4, 3, 2, 1, 0]),
+        (torch.tensor([0.0, 0.5, 1.0]), [0, 2, 4]),
+    ):
+        found = model.theta(asked)
+        # steps of the same length with other nodes: h^4 = 2e-7 times derivatives below one
+        assert control_gap(found, {k: v[..., index, :, :] for k, v in whole.items()}) < 1e-7
+    if name == "dynamic direct":
+        with refused("depth=1.0", "[0.5]"):
+            model.theta([0.5])
+    else:
+        for asked, index in (([0.5], [2]), ([0.5, 1.0], [2, 4]), ([0.0], [0])):
+            found = model.theta(asked)
+            assert control_gap(found, {k: v[..., index, :, :] for k, v in whole.items()}) < 1e-7
+
+
+def test_control_theta_of_shifted_times_is_another():
+    """As it once was: the first time named was taken for depth 0."""
+    model = _fine("dynamic particles", momentum_scale=1.0)
+    first, later = (model.theta([t]) for t in (0.0, 0.5))
+    assert control_gap(first, later) > 1e-3
+
+
+# dynamic direct without a known depth does not know that there was more before
+@pytest.mark.parametrize("name", [name for name in DEPTH_KNOWN if name != "dynamic direct"])
+@pytest.mark.parametrize("seeds", [None, [0, 1]])
+def test_data_enter_at_the_first_time(name, seeds):
+    """What is carried from 0.5 on is the second half of what is carried from 0 on."""
+    model = DEPTH_KNOWN[name](_field(), seeds=seeds, solver=Solver(step=0.02))
+    whole = model.states(draw(0, 5, 2), [0.0, 0.5, 1.0, 2.0])
+    late = model.flow(whole[..., 1, :, :], [0.5, 1.0, 2.0])
+    assert gap(late, whole[..., 1:, :, :]) < 1e-7  # as above
+    if name in ("dynamic particles", "known depth"):
+        early = model.flow(whole[..., 1, :, :], [0.0, 0.5, 1.5])  # the control
+        assert gap(early, whole[..., 1:, :, :]) > 1e-5
+
+
+@MODELS_AND_DEPTH
+@pytest.mark.parametrize("seeds", [None, [0, 1]])
+def test_backward_is_the_inverse_of_forward(name, seeds):
+    """Through the same theta(t), so that the last block of a direct model comes first."""
+    strong = {"momentum_scale": 2.0} if "particles" in name else {}
+    steps, errors = [10, 20, 40], []
+    for n in steps:
+        model = DEPTH_KNOWN[name](_field(), seeds=seeds, **strong)
+        model.solver = Solver(step=1 / n)
+        whole = model.states(draw(0, 5, 2), [0.0, 0.3, 1.0])
+        model.solver = Solver(step=0.7 / n)  # else the errors there and back may cancel
+        back = model.flow(whole[..., -1, :, :], [1.0, 0.3, 0.0])
+        errors.append(gap(back.flip(-3), whole))
+        assert torch.equal(back[..., 0, :, :], whole[..., -1, :, :])
+    assert fitted_order(errors, steps) > 3.5  # order 4, met from step 0.1 on
+    assert errors[-1] < 1e-6  # (1/40)^4 = 4e-7 times derivatives of order one
+
+
+def test_control_backward_through_another_theta_is_no_inverse():
+    model = _fine("dynamic particles", momentum_scale=4.0)
+    z = model.states(draw(0, 5, 2), [0.0, 1.0])
+    there = model.flow(z[-1], [2.0, 1.0])[-1]  # through theta on [1, 2]
+    assert gap(there, z[0]) > 1e-2
+    direct = _fine("dynamic direct")
+    z = direct.states(draw(0, 5, 2), [0.0, 1.0])
+    first_again = {k: -v for k, v in direct.theta_blocks().items()}  # blocks in the order of before
+    assert gap(carry(_field(), first_again, z[-1], [0.0, 1.0])[-1], z[0]) > 1e-3
+
+
+def test_data_of_a_field_without_hidden_slots_go_back_by_the_call():
+    model, x = DynamicParticles(Affine(2, sigma="tanh"), 4, solver=Solver(step=0.02)), draw(0, 5, 2)
+    assert gap(model(model(x, [0.0, 1.0])[-1], [1.0, 0.0])[-1], x) < 1e-6  # h^4 = 2e-7
+
+
+# --- batches -------------------------------------------------------------------------------------
+
+
+@MODELS_AND_DEPTH
+@pytest.mark.parametrize("batch", [(3,), (2, 3), (1,), (0,)])
+def test_leading_axes_of_a_single_run_are_batches(name, batch):
+    """``(*batch, n, d)`` gives ``(*batch, times, n, d)``, each as alone."""
+    model, x = DEPTH_KNOWN[name](_field()), draw(0, *batch, 6, 2)
+    path, states = model(x, DEPTHS), model.states(x, DEPTHS)
+    assert path.shape == (*batch, 5, 6, 2)
+    assert states.shape == (*batch, 5, 6, 8)
+    for index in np.ndindex(*batch):
+        assert gap(path[index], model(x[index], DEPTHS)) <= EXACT
+        assert gap(states[index], model.states(x[index], DEPTHS)) <= EXACT
+    if batch == (3,):
+        assert gap(path[0], model(x[1], DEPTHS)) > 1e-2  # the control
+
+
+def test_batches_of_images():
+    model = DynamicParticles(ConvUpDown(2, 1, sites=(3, 4), padding="zero", sigma="tanh"), 3)
+    x = draw(0, 2, 5, 2, 3, 4)
+    path = model(x, [0.0, 1.0])
+    assert path.shape == (2, 2, 5, 2, 3, 4)
+    assert gap(path[1], model(x[1], [0.0, 1.0])) <= EXACT
+
+
+def test_data_of_another_precision_are_converted_under_autocast_only():
+    model = DynamicParticles(_field(), 4, solver=Solver(route="autograd")).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert model(torch.zeros(5, 2, dtype=torch.bfloat16), [0.0, 1.0]).shape == (2, 5, 2)
+    with refused("bfloat16"):
+        model(torch.zeros(5, 2, dtype=torch.bfloat16), [0.0, 1.0])
+
+
+# --- shown ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        (lambda: DynamicParticles(UpDown(2, 3), 5), "UpDown(d=2, alpha=3, relu), K=5, 98 numbers"),
+        (
+            lambda: StaticParticles(Affine(2, sigma="tanh"), 5, seeds=range(7)),
+            "Affine(x=2, tanh), K=5, 20 numbers, runs=7",
+        ),
+        (
+            lambda: DynamicDirect(UpDown(1, 2, sigma=torch.sin), depth=2.0),
+            "UpDown(d=1, alpha=2, sin), blocks=5, depth=2, 59 numbers",
+        ),
+        (
+            lambda: DynamicParticles(ConvUpDown(1, 2, sites=(3, 4), padding="zero"), 3),
+            "ConvUpDown(x=12, v=24, relu), K=3, 220 numbers",
+        ),
+    ],
+)
+def test_a_model_shows_field_sizes_and_count(model, told):
+    assert told in " ".join(repr(model()).split())
 
 
 # --- penalties -----------------------------------------------------------------------------------
@@ -696,9 +843,17 @@ def test_data_of_wrong_shape_are_refused(name, shape):
 
 
 @EVERY
-def test_a_single_run_takes_no_run_axis(name):
-    with refused("(1, 5, 2)", "data x"):
-        MODELS[name](_field())(torch.zeros(1, 5, 2), DEPTHS)
+@pytest.mark.parametrize("shape", [(2,), (5, 3), (4, 5, 3)])
+def test_data_of_wrong_shape_for_a_single_run_are_refused(name, shape):
+    with refused(f"trailing shape (any, 2), got {shape}", "pass (n, 2), or (batch, n, 2)"):
+        MODELS[name](_field())(torch.zeros(shape), DEPTHS)
+
+
+@EVERY
+def test_what_is_no_tensor_is_refused(name):
+    for x in (np.zeros((5, 2), dtype=np.float32), [[0.0, 1.0]], None):
+        with refused(f"as a tensor, got {type(x).__name__}", "dtype=torch.float64"):
+            MODELS[name](_field())(x, DEPTHS)
 
 
 @EVERY
@@ -711,13 +866,24 @@ def test_nan_in_data_is_refused(name, bad):
 
 
 @EVERY
-@pytest.mark.parametrize("times", [[0.0], [], [0.0, 0.0], [1.0, 0.0], [0.0, float("nan")]])
+@pytest.mark.parametrize("times", [[0.0], [], [0.0, 0.0], [1.0, 0.0, 0.5], [0.0, math.nan], 1.0])
 def test_bad_times_are_refused(name, times):
     model = MODELS[name](_field())
     with refused("times"):
         model(torch.zeros(5, 2), times)
+    if times in ([], 1.0) or math.nan in times:
+        with refused("times"):
+            model.theta(times)
     with refused("times"):
-        model.theta(times)
+        complexity(model, times)
+
+
+def test_depths_before_the_entrance_are_refused():
+    model = DynamicParticles(_field(), 4)
+    with refused("depth 0", "-0.5"):
+        model.theta([0.1, -0.5])
+    with refused("depth 0", "-1"):
+        model(torch.zeros(5, 2), [-1.0, 0.0])
 
 
 def test_particles_of_wrong_shape_are_refused():

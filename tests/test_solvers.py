@@ -122,13 +122,77 @@ def test_grid_is_a_value():
     assert make_grid([0, 1], step=0.5) == Grid((0.0, 0.5, 1.0), (0, 2), (0, 0))
 
 
-@pytest.mark.parametrize("times", [[0.0], [0.0, float("nan")], [0.0, 0.0], [1.0, 0.0]])
+@pytest.mark.parametrize("times", [[0.0], [0.0, float("nan")], [0.0, 0.0], [1.0, 0.0, 0.5]])
 def test_bad_times_are_refused(times):
     with refused("times"):
         make_grid(times, step=0.1)
 
 
-@pytest.mark.parametrize("step", [0.0, -0.1, float("inf"), float("nan")])
+@pytest.mark.parametrize("step", [0.0, -0.1, float("inf"), float("nan"), True, "0.1", None])
 def test_bad_steps_are_refused(step):
-    with refused("step"):
+    with refused("step", repr(step)):
         make_grid([0, 1], step=step)
+
+
+@pytest.mark.parametrize(
+    ("times", "step"), [([0, 1e9], 0.1), ([0, 1e300], 0.1), ([1, 0], 1e-12), ([0, 1], 1e-320)]
+)
+def test_more_steps_than_anyone_means_are_refused(times, step):
+    with refused("at most 1000000 steps", f"step={step:g}"):
+        make_grid(times, step=step)
+
+
+# --- rounded and decreasing times ----------------------------------------------------------------
+
+LONG = [(1.0, 10), (10.0, 100), (100.0, 1000), (1000.0, 10000), (0.7, 7), (2000.0, 20000)]
+
+
+@pytest.mark.parametrize(("end", "count"), LONG)
+def test_single_precision_gives_the_steps_of_exact_times(end, count):
+    """Rounding grows with t; a slack relative to the step alone adds steps from t = 10 on."""
+    exact = torch.linspace(0, end, count + 1)
+    for rounded in (exact.float(), exact.float().tolist(), exact.float().numpy()):
+        assert make_grid(rounded, step=end / count).steps == count
+        assert make_grid(rounded, step=end / count / 2).steps == 2 * count
+    assert make_grid(exact, step=end / count).steps == count
+    assert make_grid(exact.flip(0).float(), step=end / count).steps == count
+
+
+def test_control_steps_that_are_too_long_are_cut_all_the_same():
+    assert make_grid(1.001 * torch.linspace(0, 10, 101), step=0.1).steps == 200
+    longer = torch.linspace(0, 10.01, 101, dtype=torch.float32)  # far beyond its rounding
+    assert make_grid(longer, step=0.1).steps == 200
+    # in double precision the digits that single precision would drop are taken at their word
+    assert make_grid((1 + 3e-6) * torch.linspace(0, 10, 101), step=0.1).steps == 200
+
+
+def test_single_precision_moves_no_block_end_off_a_time():
+    for end, count in LONG[:3]:
+        times = torch.linspace(0, end, count + 1, dtype=torch.float32)
+        grid = make_grid(times, step=end / count, blocks=5)
+        assert grid.steps == count
+        assert [last - first for _, first, last in grid.pieces()] == [count // 5] * 5
+
+
+@given(gaps=GAPS, start=st.floats(-2, 2), step=st.floats(0.01, 2.0), blocks=st.integers(1, 6))
+def test_decreasing_times_meet_the_same_nodes_and_blocks(gaps, start, step, blocks):
+    times = [start]
+    for g in gaps:
+        times.append(times[-1] + g)
+    grid, back = (make_grid(t, step=step, blocks=blocks) for t in (times, times[::-1]))
+    assert back.nodes == grid.nodes[::-1]
+    assert back.blocks == grid.blocks[::-1]
+    assert [back.nodes[k] for k in back.outputs] == times[::-1]
+    assert back.reversed() == grid
+
+
+def test_blocks_of_a_given_span():
+    whole = make_grid([0, 1], step=0.05, blocks=4)
+    part = make_grid([0.2, 0.8], step=0.05, blocks=4, span=(0.0, 1.0))
+    assert [b for b, _, _ in part.pieces()] == [0, 1, 2, 3]
+    assert part.nodes[part.pieces().__next__()[2]] == pytest.approx(0.25, abs=1e-15)
+    assert make_grid([0.3, 0.45], step=0.05, blocks=4, span=(0.0, 1.0)).blocks == (1, 1, 1)
+    assert make_grid([0, 1], step=0.05, blocks=4, span=(0.0, 1.0)) == whole
+    assert make_grid([0.3, 0.45], step=0.05, blocks=4).blocks != (1, 1, 1)  # the control
+    rounded = torch.tensor([0.0, 0.2])  # beyond the span by rounding
+    assert set(make_grid(rounded.float(), step=0.1, blocks=2, span=(0.0, 0.2)).blocks) == {0, 1}

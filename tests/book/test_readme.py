@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
+
+import shooting
 
 COMMAND = re.compile(r"(?:^|`)make (?!VENV)([a-z][\w./-]*)", re.MULTILINE)
 TARGET = re.compile(r"^([a-z][\w -]*?):(?!=)", re.MULTILINE)
@@ -70,6 +76,21 @@ def test_the_ten_lines_are_ten_and_run_as_they_stand(texts):
     assert all(p.grad.abs().sum() > 0 for p in scope["model"].parameters())
     assert set(scope["theta"]) == set(scope["field"].shapes)
     assert torch.isfinite(scope["loss"]).all()
+
+
+def test_the_ten_lines_run_in_a_fresh_interpreter(texts, tmp_path):
+    """From another folder, with nothing imported or set before them."""
+    lines = ten_lines(texts["README.md"]) + "\nprint(tuple(path.shape), tuple(loss.shape))\n"
+    paths = [str(Path(shooting.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", lines],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.stdout, result.stderr) == ("(10, 3, 20, 1) (10,)\n", "")
 
 
 def test_control_lines_that_need_more_do_not_run(texts):

@@ -17,10 +17,11 @@ from shooting.activations import activation
 from shooting.adjoint import dense, fuse, stacked
 from shooting.fields import Control, Field
 from shooting.flow import Solver, Times
-from shooting.parametrizations import DynamicDirect, Parametrization
+from shooting.parametrizations import Controlled, DynamicDirect, Parametrization
 from shooting.randomness import uniform
 from shooting.solvers import TABLEAUS, Grid, State, make_grid, runge_kutta
 from shooting.spaces import StateSpace
+from shooting.times import refuse_moving
 
 
 class NeuralODE(Parametrization):
@@ -107,6 +108,7 @@ class Galerkin(DynamicDirect):
     def theta(self, times: Times) -> Control:
         """The control over depth, each by name ``(*runs, times, out, width)``."""
         start, length = self.span(times)
+        refuse_moving(times)
         values = torch.stack([legendre((float(s) - start) / length, self.blocks) for s in times])
         return {
             k: torch.einsum("tm,...mow->...tow", values.to(c), c)
@@ -119,7 +121,7 @@ class Galerkin(DynamicDirect):
 
     def _flow(self, z: Tensor, times: Times) -> Tensor:
         grid = make_grid(times, step=self.solver.step)
-        start, length = grid.nodes[0], grid.nodes[-1] - grid.nodes[0]
+        start, length = self.span(times)
         field = dense(self.field)
         fused = fuse(field, self.theta_blocks())
 
@@ -128,6 +130,12 @@ class Galerkin(DynamicDirect):
             return torch.einsum("m,...mij->...ij", weights, fused)
 
         return carry_along(field, z, grid, self.solver, matrix)
+
+    def _grid(self, times: Times) -> Grid:
+        return Controlled._grid(self, times)  # no blocks
+
+    def _controls(self, grid: Grid) -> tuple[Control, Control]:
+        return Controlled._controls(self, grid)
 
     def route(self) -> str:
         """Autograd records each operation."""

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from shooting import DynamicDirect, UpDown
+from shooting import DynamicDirect, Solver, UpDown
 from shooting.study.experiments.baseline_models import (
     Galerkin,
     NeuralODE,
@@ -89,6 +89,32 @@ def test_galerkin_of_known_depth_answers_halfway():
     assert not torch.allclose(guess(X, [0.0, 0.5]), whole, atol=1e-3)  # polynomials squeezed
     part, control = known.theta([0.0, 0.5])["b2"], guess.theta([0.0, 0.5, 1.0])["b2"][:, :2]
     assert torch.allclose(part, control, atol=1e-13)
+
+
+@pytest.mark.parametrize("depth", [None, 1.0])
+def test_models_go_back_through_their_own_control(depth):
+    """From the end to the beginning, up to the error of two solves in steps of 1/20 and 1/30."""
+    field = UpDown(1, 3, sigma="tanh")
+    for model in (Galerkin(field, blocks=3, depth=depth, seeds=[0]), NeuralODE(1, 4, seeds=[0])):
+        model.solver = Solver(step=1 / 20)
+        states = model.states(X, [0.0, 1.0])
+        model.solver = Solver(step=1 / 30)
+        back = model.flow(states[:, -1], [1.0, 0.0])[:, -1]
+        # order 4; at the kinks of ReLU, in the neural ODE, order 2
+        assert torch.allclose(
+            back, states[:, 0], atol=1e-5 if isinstance(model, Galerkin) else 1e-3
+        )
+        assert not torch.allclose(states[:, -1], states[:, 0], atol=1e-2)
+
+
+def test_a_gradient_in_time_is_refused_where_it_would_be_lost():
+    times = torch.tensor([0.0, 1.0], requires_grad=True)
+    model = Galerkin(UpDown(1, 3), seeds=[0])
+    for call in (model, NeuralODE(1, 4, seeds=[0])):
+        with pytest.raises(ValueError, match="times without gradient"):
+            call(X, times)
+    with pytest.raises(ValueError, match="times without gradient"):
+        model.theta(times)
 
 
 def test_galerkin_with_one_mode_is_static_direct():
