@@ -22,6 +22,7 @@ from shooting.errors import require_choice, require_shape
 from shooting.fields import Control, Field, VectorField
 from shooting.routes import ROUTES, by_hand, choose
 from shooting.solvers import TABLEAUS, Grid, RightHandSide, State, Tableau, make_grid, runge_kutta
+from shooting.transforms import unmixed
 
 Times = Tensor | Sequence[float]
 FORMS = ("auto", "theta", "kernel")
@@ -287,9 +288,10 @@ def _one_axis(t: Tensor, trailing: int) -> Tensor:
 def _integrate(
     rhs: RightHandSide, state: State, grid: Grid, solver: Solver, route: str
 ) -> list[State]:
-    if route != "torchdiffeq":
-        return runge_kutta(rhs, state, grid, TABLEAUS[solver.method])
-    return _torchdiffeq(rhs, state, grid, solver)
+    with unmixed(state[0]):
+        if route != "torchdiffeq":
+            return runge_kutta(rhs, state, grid, TABLEAUS[solver.method])
+        return _torchdiffeq(rhs, state, grid, solver)
 
 
 def _torchdiffeq(rhs: RightHandSide, state: State, grid: Grid, solver: Solver) -> list[State]:

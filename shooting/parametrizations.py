@@ -23,6 +23,7 @@ from shooting.flow import Solver, Times, carry, shoot
 from shooting.randomness import generator
 from shooting.solvers import check_times
 from shooting.spaces import Slot, StateSpace
+from shooting.transforms import autocast, unmixed
 
 LIFTS = ("learned", "fixed", "zero")
 Sampler = Callable[[torch.Generator, tuple[int, ...]], Tensor]
@@ -211,7 +212,8 @@ class Parametrization(nn.Module):
     def states(self, x: Tensor, times: Times) -> Tensor:
         """Like the call, with all slots: ``(*runs, times, n, S)``."""
         self._cut = None  # a step begins
-        return self._flow(self.lift(self._check_data(x)), times)
+        with unmixed(x):
+            return self._flow(self.lift(self._check_data(x)), times)
 
     @abstractmethod
     def theta(self, times: Times) -> Control:
@@ -244,6 +246,8 @@ class Parametrization(nn.Module):
         require_shape(
             x, (None, *shape), "data x", f"pass ({words}), or (runs, {words}) for an ensemble"
         )
+        if x.dtype != self.flat.dtype and autocast(x) and x.is_floating_point():
+            x = x.to(self.flat.dtype)  # from a layer before that autocast has rounded
         if x.dtype != self.flat.dtype:
             raise ValueError(
                 f"expected data x of the model's {self.flat.dtype}, got {x.dtype}; convert one of "
@@ -546,5 +550,7 @@ def complexity(model: Controlled, times: Times) -> dict[str, Tensor]:
 
 def _recorded(flat: Tensor) -> bool:
     """Whether autograd records views of a parameter, plainly and for more than one use."""
+    if torch.compiler.is_compiling():
+        return False  # the compiler merges equal cuts, and cannot read an address
     inference = torch.is_inference_mode_enabled() or flat.is_inference()
     return torch.is_grad_enabled() and type(flat) is nn.Parameter and not inference
