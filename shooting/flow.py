@@ -85,7 +85,7 @@ class Solver:
         if self.form != "auto" or not isinstance(field, Field):
             return "theta" if self.form == "auto" else self.form
         cost = field.flops(particles, rows)
-        return min(cost, key=lambda form: cost[form])
+        return "theta" if cost["theta"] <= cost["kernel"] else "kernel"
 
 
 class Path(NamedTuple):

@@ -212,8 +212,9 @@ class Parametrization(nn.Module):
     def states(self, x: Tensor, times: Times) -> Tensor:
         """Like the call, with all slots: ``(*runs, times, n, S)``."""
         self._cut = None  # a step begins
+        x = self._check_data(x)
         with unmixed(x):
-            return self._flow(self.lift(self._check_data(x)), times)
+            return self._flow(self.lift(x), times)
 
     @abstractmethod
     def theta(self, times: Times) -> Control:

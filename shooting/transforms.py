@@ -22,9 +22,9 @@ def differentiator(tensors: Sequence[Tensor]) -> str | None:
     """
     if torch._C._are_functorch_transforms_active():
         return "a transform of torch.func"
-    if forward_ad._current_level >= 0 and any([_dual(t) for t in tensors]):
+    if forward_ad._current_level >= 0 and any(_dual(t) for t in tensors):
         return "forward-mode differentiation"
-    return "torch.jit.trace" if torch.jit.is_tracing() else None
+    return "torch.jit.trace" if torch._C._is_tracing() else None
 
 
 def observer(tensors: Sequence[Tensor]) -> str | None:
