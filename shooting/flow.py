@@ -43,7 +43,10 @@ class Solver:
             per solve), ``native`` (the same, compiled), ``torchdiffeq`` (the reference), or
             ``auto``: the fastest that applies. The variable ``SHOOTING_ROUTE`` replaces auto
             wherever the route it names applies, ``SHOOTING_THREADS`` gives the number of threads
-            of a native solve.
+            of a native solve. Under `torch.func` and forward-mode differentiation ``auto`` is
+            ``autograd``; under `torch.compile` and `torch.export` it is ``adjoint``, which compiles
+            into one graph (``fullgraph=True``), as ``autograd`` does into a larger one. Autocast
+            is off inside a solve, on every route.
         rtol: Relative tolerance (adaptive methods).
         atol: Absolute tolerance (adaptive methods).
 

@@ -127,6 +127,5 @@ def by_hand(field: VectorField | None, form: str, verb: str) -> bool:
 
 def _recorded(tensors: Sequence[Tensor]) -> bool:
     """Whether autograd will record the solve; without tensors, suppose it does."""
-    return len(tensors) == 0 or (
-        torch.is_grad_enabled() and any([t.requires_grad for t in tensors])
-    )
+    known = len(tensors) > 0  # not `not tensors`, which the compiler cannot trace
+    return not known or (torch.is_grad_enabled() and any(t.requires_grad for t in tensors))

@@ -24,7 +24,8 @@ def differentiator(tensors: Sequence[Tensor]) -> str | None:
         return "a transform of torch.func"
     if forward_ad._current_level >= 0 and any(_dual(t) for t in tensors):
         return "forward-mode differentiation"
-    return "torch.jit.trace" if torch._C._is_tracing() else None
+    tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    return "torch.jit.trace" if tracing else None
 
 
 def observer(tensors: Sequence[Tensor]) -> str | None:
