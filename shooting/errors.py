@@ -10,6 +10,8 @@ from typing import SupportsIndex, cast
 import torch
 from torch import Tensor
 
+from shooting.transforms import readable
+
 
 class NonFiniteError(ArithmeticError):
     """Every run of an ensemble has met NaN or infinity.
@@ -95,11 +97,16 @@ def require_count(value: object, what: str, *, least: int = 1, most: int | None 
 
 
 def require_finite(value: Tensor, what: str) -> None:
-    """Raise if a tensor holds NaN or infinity.
+    """Raise if a tensor holds NaN or infinity; one that cannot be read at once passes.
+
+    That is one on an accelerator, without values, or under a transform or a trace: NaN then shows
+    in what is computed from it.
 
     Raises:
         ValueError: With the number and the first place of the offending entries.
     """
+    if not readable(value):
+        return
     if math.isfinite(value.detach().sum()):  # one pass; NaN and infinity do not cancel out of a sum
         return
     bad = ~torch.isfinite(value)

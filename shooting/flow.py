@@ -8,8 +8,9 @@ gradient gets the derivative of the flow on every route (see `shooting.times`).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from numbers import Real
 from types import ModuleType
 from typing import NamedTuple, cast
@@ -36,6 +37,7 @@ from shooting.solvers import (
     runge_kutta,
 )
 from shooting.times import check_times, moves, nudge
+from shooting.transforms import autocast, unmixed
 
 Times = Tensor | Sequence[float | Tensor]
 FORMS = ("auto", "theta", "kernel")
@@ -56,7 +58,10 @@ class Solver:
             per solve), ``native`` (the same, compiled), ``torchdiffeq`` (the reference), or
             ``auto``: the fastest that applies. The variable ``SHOOTING_ROUTE`` replaces auto
             wherever the route it names applies, ``SHOOTING_THREADS`` gives the number of threads
-            of a native solve.
+            of a native solve. Under `torch.func` and forward-mode differentiation ``auto`` is
+            ``autograd``; under `torch.compile` and `torch.export` it is ``adjoint``, which compiles
+            into one graph (``fullgraph=True``), as ``autograd`` does into a larger one. Autocast
+            is off inside a solve, on every route.
         rtol: Relative tolerance (adaptive methods).
         atol: Absolute tolerance (adaptive methods).
 
@@ -102,7 +107,7 @@ class Solver:
         if self.form != "auto" or not isinstance(field, Field):
             return "theta" if self.form == "auto" else self.form
         cost = field.flops(particles, rows)
-        return min(cost, key=lambda form: cost[form])
+        return "theta" if cost["theta"] <= cost["kernel"] else "kernel"
 
 
 def known_methods() -> tuple[str, ...]:
@@ -221,7 +226,8 @@ def carry(
     solver = _checked_solver(solver)
     blocks, runs = _check_control(field, theta)
     z = _checked(field, runs=runs, z=z)[0]
-    _check_kinds({"z": z, **theta})
+    z, *controls = _alike({"z": z, **theta}).values()
+    theta = dict(zip(theta, controls, strict=True))
     grid = place_steps(check_times(times), solver.step, blocks, span)
     moved = moves(times)
     route = solver.active_route(field, z, *theta.values(), verb="carry")
@@ -316,7 +322,7 @@ def _checked(field: VectorField, *, runs: torch.Size = _NO_RUNS, **states: Tenso
             )
         advice = "pack all slots into one axis, as field.pack does"
         require_shape(value, (None, field.size), f"states {name}", advice)
-    _check_kinds(states)
+    states = _alike(states)
     leads = {name: value.shape[:-2] for name, value in states.items()}
     if set(leads.values()) <= {runs} or (not runs and len(set(leads.values())) == 1):
         return list(states.values())  # as in every training step: the call below is slow
@@ -331,22 +337,20 @@ def _checked(field: VectorField, *, runs: torch.Size = _NO_RUNS, **states: Tenso
     return [value.expand(*runs, -1, -1) for value in states.values()]
 
 
-def autocasts(value: Tensor) -> bool:
-    """Whether autocast converts tensors where this one lies."""
-    kind = value.device.type
-    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
-
-
-def _check_kinds(states: dict[str, Tensor]) -> None:
-    """One dtype and device for all; autocast converts by itself."""
+def _alike(states: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of one dtype and device; under autocast, which rounds some, of the widest dtype."""
+    if any(map(autocast, states.values())):
+        widest = reduce(torch.promote_types, (value.dtype for value in states.values()))
+        states = {name: value.to(widest) for name, value in states.items()}
     kinds = {name: (value.dtype, value.device) for name, value in states.items()}
-    if len(set(kinds.values())) > 1 and not any(map(autocasts, states.values())):
+    if len(set(kinds.values())) > 1:
         given = ", ".join(
             f"{dtype} on {device} of {name}" for name, (dtype, device) in kinds.items()
         )
         raise ValueError(
             f"expected tensors of one dtype and device, got {given}; convert them, as in q.double()"
         )
+    return dict(states)
 
 
 def _check_control(field: VectorField, theta: Control) -> tuple[int, torch.Size]:
@@ -427,9 +431,10 @@ def _one_axis(t: Tensor, trailing: int) -> Tensor:
 def _integrate(
     rhs: RightHandSide, state: State, grid: Grid, solver: Solver, route: str
 ) -> list[State]:
-    if route != "torchdiffeq":
-        return runge_kutta(rhs, state, grid, TABLEAUS[solver.method])
-    return _torchdiffeq(rhs, state, grid, solver)
+    with unmixed(state[0]):
+        if route != "torchdiffeq":
+            return runge_kutta(rhs, state, grid, TABLEAUS[solver.method])
+        return _torchdiffeq(rhs, state, grid, solver)
 
 
 def _torchdiffeq(rhs: RightHandSide, state: State, grid: Grid, solver: Solver) -> list[State]:

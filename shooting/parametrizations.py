@@ -24,7 +24,7 @@ from shooting.errors import require_choice, require_count, require_finite, requi
 from shooting.features import Activated, Patches
 from shooting.fields import Control, Field, VectorField
 from shooting.fixed import FixedModule
-from shooting.flow import Path, Solver, Times, autocasts, carry, shoot
+from shooting.flow import Path, Solver, Times, carry, shoot
 from shooting.layers import PLACES, residual_network
 from shooting.lift import PARTS, Lift
 from shooting.named_fields import UpDown
@@ -32,6 +32,7 @@ from shooting.randomness import Sampler, generator, normal, uniform
 from shooting.solvers import Grid, make_grid
 from shooting.spaces import Slot, StateSpace
 from shooting.times import check_times, moves, nudge, numbers
+from shooting.transforms import autocast, unmixed
 
 
 @dataclass(frozen=True)
@@ -179,9 +180,11 @@ class Parametrization(FixedModule):
         return self.flow(self._entering(x), times)
 
     def _entering(self, x: Tensor) -> Tensor:
-        """Full states of data, checked."""
-        entered: Tensor = self.lift(self._check_data(x))
-        return entered
+        """Full states of data, checked; in the type of the parameters, as the solve after it."""
+        x = self._check_data(x)
+        with unmixed(x):
+            entered: Tensor = self.lift(x)
+            return entered
 
     def flow(self, z: Tensor, times: Times) -> Tensor:
         """Carry full states, without a lift: with decreasing times the inverse of `states`.
@@ -194,10 +197,11 @@ class Parametrization(FixedModule):
             Packed states at the requested times, ``(*runs, times, n, S)``.
         """
         batch = z.shape[:-2] if self.seeds is None else ()
-        if not batch:
-            return self._flow(z, times)
-        rows = self._flow(z.flatten(0, -2), times).unflatten(-2, z.shape[:-1])
-        return rows.movedim(0, len(batch))
+        with unmixed(z):
+            if not batch:
+                return self._flow(z, times)
+            rows = self._flow(z.flatten(0, -2), times).unflatten(-2, z.shape[:-1])
+            return rows.movedim(0, len(batch))
 
     @abstractmethod
     def theta(self, times: Times) -> Control:
@@ -234,7 +238,9 @@ class Parametrization(FixedModule):
         words = ", ".join(map(str, ("n", *shape)))
         more = f"(runs, {words}) for an ensemble" if self.seeds else f"(batch, {words})"
         require_shape(x, (None, *shape), "data x", f"pass ({words}), or {more}")
-        if x.dtype != self._like.dtype and not autocasts(x):
+        if x.dtype != self._like.dtype and autocast(x) and x.is_floating_point():
+            x = x.to(self._like.dtype)  # from a layer before that autocast has rounded
+        if x.dtype != self._like.dtype:
             raise ValueError(
                 f"expected data x of the model's {self._like.dtype}, got {x.dtype}; convert one of "
                 "them, as in x.float() or model.double()"
@@ -247,7 +253,6 @@ class Parametrization(FixedModule):
                 f"{tuple(x.shape)}; lead with one axis for the seeds"
             )
         flat = slot.last(x).flatten(-1 - len(slot.sites)) if slot.sites else x
-        flat = flat.to(self._like.dtype)  # of another only under autocast
         return flat.expand(self.runs, *flat.shape[-2:]) if self.seeds else flat
 
     def extra_repr(self) -> str:
@@ -280,9 +285,10 @@ class Controlled(Parametrization):
         """
         grid = self._grid(times)
         states = self.flow(self._entering(x), list(grid.nodes))
-        starts, ends = self._controls(grid)
         velocity = self.field.velocity
-        slopes = velocity(states[..., :-1, :, :], starts), velocity(states[..., 1:, :, :], ends)
+        with unmixed(states):
+            starts, ends = self._controls(grid)
+            slopes = velocity(states[..., :-1, :, :], starts), velocity(states[..., 1:, :, :], ends)
         return Dense(grid.nodes, states, *slopes, self._positions)
 
     def to_layers(

@@ -15,6 +15,7 @@ from shooting.environment import variable
 from shooting.errors import require_choice
 from shooting.fields import VectorField
 from shooting.solvers import TABLEAUS
+from shooting.transforms import differentiator, observer
 
 logger = logging.getLogger(__name__)
 
@@ -65,13 +66,22 @@ def choose(
     order += ["native", "adjoint", "autograd"] if worth else ["native", "autograd"]
     chosen = next(name for name in order if against(name) is None)
     if chosen != order[0]:
-        _say(order[0], str(against(order[0])), chosen)
+        _tell(order[0], str(against(order[0])), chosen)
     return chosen
 
 
 @functools.cache  # once for each reason
 def _say(route: str, reason: str, chosen: str) -> None:
     logger.info("route %s steps back for %s: %s", route, chosen, reason)
+
+
+def _tell(route: str, reason: str, chosen: str) -> None:
+    _say(route, reason, chosen)
+
+
+# What torch.compiler.assume_constant_result sets, which loads the whole compiler, a second or two:
+# the call is made when a graph is compiled, and is no part of it.
+_tell._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def obstacle(
@@ -93,8 +103,12 @@ def obstacle(
         return f"method {method!r} has no fixed steps; try one of {sorted(TABLEAUS)}"
     if len({(t.dtype, t.device) for t in tensors}) > 1:
         return "the inputs differ in dtype or device; convert them or try route='autograd'"
+    if who := differentiator(tensors):
+        return f"{who} follows each operation; try route='auto' or 'autograd'"
     if route == "adjoint":
         return None
+    if who := observer(tensors):
+        return f"{who} follows each operation; try route='auto', or torch.compiler.disable"
     if verb == "shoot" and form == "theta":
         return "it knows only the kernel form; try form='auto'"
     if (reason := native.obstacle(field, tensors)) is not None:
@@ -113,4 +127,5 @@ def by_hand(field: VectorField | None, form: str, verb: str) -> bool:
 
 def _recorded(tensors: Sequence[Tensor]) -> bool:
     """Whether autograd will record the solve; without tensors, suppose it does."""
-    return not tensors or (torch.is_grad_enabled() and any(t.requires_grad for t in tensors))
+    known = len(tensors) > 0  # not `not tensors`, which the compiler cannot trace
+    return not known or (torch.is_grad_enabled() and any(t.requires_grad for t in tensors))

@@ -107,11 +107,12 @@ def _moving(t: Tensor) -> bool:
     """Whether a derivative with respect to a tensor may be asked for."""
     if not t.is_floating_point():
         return False
-    return (
-        (t.requires_grad and torch.is_grad_enabled())
-        or torch._C._functorch.is_functorch_wrapped_tensor(t)
-        or forward_ad.unpack_dual(t).tangent is not None
-    )
+    if t.requires_grad and torch.is_grad_enabled():
+        return True
+    # asked one after the other, because a compiler can trace the first question only
+    if torch._C._are_functorch_transforms_active():
+        return torch._C._functorch.is_functorch_wrapped_tensor(t)
+    return forward_ad._current_level >= 0 and forward_ad.unpack_dual(t).tangent is not None
 
 
 def nudge(rhs: Callable[[_State], _State], state: _State, h: Tensor) -> _State:

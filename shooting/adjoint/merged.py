@@ -21,6 +21,7 @@ from shooting.adjoint.solve import Rates, Tape, march, march_back
 from shooting.features import Activated, Constant, Feature, Identity
 from shooting.fields import Field, VectorField
 from shooting.solvers import Grid, Tableau
+from shooting.transforms import differentiator, unmixed
 
 
 @dataclass(frozen=True)
@@ -231,10 +232,11 @@ def energy(field: VectorField, q: Tensor, p: Tensor) -> Tensor:
     Returns:
         H(q, p), shape ``(*runs)``.
     """
-    if merge(field) is None:
-        return field.energy(q, p)
-    value: Tensor = Energy.apply(field, q, p)  # type: ignore[no-untyped-call]
-    return value
+    with unmixed(q):
+        if merge(field) is None or differentiator((q, p)):
+            return field.energy(q, p)
+        value: Tensor = Energy.apply(field, q, p)  # type: ignore[no-untyped-call]
+        return value
 
 
 def _outer(a: Tensor, b: Tensor) -> Tensor:

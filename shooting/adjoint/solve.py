@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from shooting.solvers import Grid, Tableau
+from shooting.transforms import unmixed
 
 Tape = tuple[Tensor, ...]
 Rates = Callable[[int, Tensor], tuple[Tensor, Tape]]
@@ -41,7 +42,8 @@ class Solve(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, engine: Engine, w: Tensor, theta: Tensor | None, keep: bool) -> Tensor:
         """Run the engine; save inputs and tape."""
-        path, tape = engine.forward(w, theta, keep)
+        with unmixed(w):
+            path, tape = engine.forward(w, theta, keep)
         ctx.engine, ctx.controlled = engine, theta is not None
         ctx.save_for_backward(w, *([theta] if theta is not None else []), *tape)
         return path
@@ -51,9 +53,10 @@ class Solve(torch.autograd.Function):
         """Transpose the solve."""
         w, *rest = ctx.saved_tensors
         theta = rest.pop(0) if ctx.controlled else None
-        if torch.is_grad_enabled():  # create_graph=True: someone wants to differentiate again
-            return None, *_differentiable(ctx, w, theta, path_bar), None
-        return None, *ctx.engine.backward(tuple(rest), theta, path_bar), None
+        with unmixed(w):
+            if torch.is_grad_enabled():  # create_graph=True: someone wants to differentiate again
+                return None, *_differentiable(ctx, w, theta, path_bar), None
+            return None, *ctx.engine.backward(tuple(rest), theta, path_bar), None
 
 
 def _differentiable(

@@ -1,0 +1,61 @@
+"""What PyTorch does around a call: a transform, a trace, a compiler, autocast.
+
+A solve that runs at once, outside PyTorch's operations, has to know who is looking; so has a check
+that reads values. Nothing here asks for a value, and each question takes well under a microsecond.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+
+
+def differentiator(tensors: Sequence[Tensor]) -> str | None:
+    """Who differentiates or batches the operations themselves, so that no node may hide them.
+
+    A node could be given the rules that `torch.func` asks for, and nothing would be won:
+    `torch.func` differentiates everything twice over, which a node leaves to its operations.
+    """
+    if torch._C._are_functorch_transforms_active():
+        return "a transform of torch.func"
+    if forward_ad._current_level >= 0 and any(_dual(t) for t in tensors):
+        return "forward-mode differentiation"
+    tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    return "torch.jit.trace" if tracing else None
+
+
+def observer(tensors: Sequence[Tensor]) -> str | None:
+    """Who has to see the operations besides, so that none may happen outside PyTorch."""
+    if torch.compiler.is_compiling():
+        return "a compiler"
+    if torch._C._len_torch_dispatch_stack():
+        return "a mode that dispatches (a trace, a count, fake tensors)"
+    strange = [type(t).__name__ for t in tensors if type(t) not in (Tensor, nn.Parameter)]
+    return f"a tensor of type {strange[0]}" if strange else None
+
+
+def readable(value: Tensor) -> bool:
+    """Whether a value can be read at once: in this machine's memory, and nobody looks on.
+
+    Reading from an accelerator would make the processor wait for all that was asked of it before.
+    """
+    return value.device.type == "cpu" and not differentiator(()) and not observer((value,))
+
+
+def autocast(like: Tensor) -> bool:
+    """Whether autocast is on for a tensor's device."""
+    kind = like.device.type
+    return kind != "meta" and torch.is_autocast_enabled(kind)
+
+
+def unmixed(like: Tensor) -> AbstractContextManager[object]:
+    """A block in which autocast is off: a solve runs in the type of what it is given."""
+    return torch.autocast(like.device.type, enabled=False) if autocast(like) else nullcontext()
+
+
+def _dual(t: Tensor) -> bool:
+    return forward_ad.unpack_dual(t).tangent is not None
