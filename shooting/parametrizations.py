@@ -17,9 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from shooting.adjoint import energy
+from shooting.diagnosis import blame, report
 from shooting.errors import require_choice, require_count, require_finite, require_shape
 from shooting.fields import Control, VectorField
-from shooting.flow import Solver, Times, carry, shoot
+from shooting.flow import Solver, Times, carry, energy_drift, shoot
 from shooting.randomness import generator
 from shooting.solvers import check_times
 from shooting.spaces import Slot, StateSpace
@@ -69,6 +70,7 @@ class Parametrization(nn.Module):
     """
 
     _verb = "carry"  # how the model moves data: `carry`, or `shoot`
+    _silent = False  # set once a solve that is not finite was reported, or where others report it
     _cut: tuple[tuple[Any, ...], dict[str, Tensor]] | None = None  # see `unpack`
 
     def __init__(
@@ -211,7 +213,10 @@ class Parametrization(nn.Module):
     def states(self, x: Tensor, times: Times) -> Tensor:
         """Like the call, with all slots: ``(*runs, times, n, S)``."""
         self._cut = None  # a step begins
-        return self._flow(self.lift(self._check_data(x)), times)
+        path = self._flow(self.lift(self._check_data(x)), times)
+        if not (self._silent or torch.compiler.is_compiling()):
+            report(self, x, times, path)
+        return path
 
     @abstractmethod
     def theta(self, times: Times) -> Control:
@@ -249,7 +254,10 @@ class Parametrization(nn.Module):
                 f"expected data x of the model's {self.flat.dtype}, got {x.dtype}; convert one of "
                 "them, as in x.float() or model.double()"
             )
-        require_finite(x, "data x")
+        try:
+            require_finite(x, "data x")
+        except ValueError as error:
+            raise ValueError(blame(self, x, str(error))) from None
         lead, runs = () if self.seeds is None else (self.runs,), x.shape[: -1 - len(shape)]
         if runs not in ((), lead):
             wanted = f"({words})" + (f" or ({self.runs}, {words})" if lead else "")
@@ -340,6 +348,17 @@ class DynamicParticles(Controlled):
         path = shoot(self.field, q, p, q[..., :0, :], times, solver=self.solver)
         return path.q, path.p
 
+    def energy_drift(self, times: Times) -> Tensor:
+        """By which part H moved over depth, per run: an estimate of the solver's error for free.
+
+        Exact particles conserve H. See `shooting.conservation.drift` for the scale. The error of
+        the positions is usually one to ten times as large.
+
+        Args:
+            times: Increasing times, the first being the initial one.
+        """
+        return energy_drift(self.field, *self.start(), times, solver=self.solver)
+
     def theta(self, times: Times) -> Control:
         """The control over depth, each by name ``(*runs, times, out, width)``."""
         q, p = self.particle_path(times)
@@ -378,6 +397,17 @@ class StaticParticles(DynamicParticles):
     """Static with particles: theta is computed from the particles at t = 0 and stays."""
 
     _verb = "carry"
+
+    def energy_drift(self, times: Times) -> Tensor:
+        """Refused: a constant control conserves no H of the particles.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(
+            "expected a dynamic model, whose particles conserve H, got a static one; compare with "
+            "a solve of half the step, or use Solver(step='auto')"
+        )
 
     def penalty(self, times: Times | None = None) -> Tensor:
         """R of the constant control, per run, whatever the times."""

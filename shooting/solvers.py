@@ -89,12 +89,12 @@ class Grid:
                 first = k
 
 
-def make_grid(times: Tensor | Sequence[float], *, step: float, blocks: int = 1) -> Grid:
+def make_grid(times: Tensor | Sequence[float], *, step: float | str, blocks: int = 1) -> Grid:
     """Place steps of at most `step` so that requested times and block ends are nodes.
 
     Args:
         times: Increasing times, the first being the initial time; at least two.
-        step: Upper bound of the step length; each gap is divided evenly.
+        step: Upper bound of the step length, a number; each gap is divided evenly.
         blocks: Number of equal blocks of depth between the first and the last time.
 
     Returns:
@@ -104,7 +104,7 @@ def make_grid(times: Tensor | Sequence[float], *, step: float, blocks: int = 1) 
         ValueError: If times do not increase or are not finite, or the step is not positive.
     """
     t = check_times(times)
-    if not 0 < step < math.inf:
+    if isinstance(step, str) or not 0 < step < math.inf:
         raise ValueError(f"expected a positive step length, got {step!r}; try step=0.1")
     start, length = t[0], t[-1] - t[0]
     ends = [start + length * k / blocks for k in range(1, blocks)]

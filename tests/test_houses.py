@@ -27,13 +27,14 @@ LIBRARY: Rows = (
     ("spaces", "features"),
     ("fields",),
     ("named_fields", "automatic", "hamiltonian"),
-    ("solvers",),
+    ("solvers", "conservation"),
     ("adjoint",),
     ("native",),
     ("routes",),
     ("flow",),
+    ("diagnosis",),
     ("parametrizations",),
-    ("optim",),
+    ("optim", "watch"),
     ("fit",),
     ("__init__",),  # the public names, which no module takes from here
 )
