@@ -101,11 +101,14 @@ class FitResult:
         history: Mean training loss of each epoch, ``(epochs, *runs)``.
         early: Loss of each of the first steps, ``(at most 50, *runs)``.
         failed: Optimiser step at which a run met NaN or infinity, -1 if it never did.
+        drift: By which part H moves over depth in the trained model's dynamic blocks, ``(*runs)``;
+            None if there are none, or nothing was left to train.
     """
 
     history: Tensor
     early: Tensor
     failed: Tensor
+    drift: Tensor | None = None
 
     @property
     def alive(self) -> Tensor:
@@ -185,7 +188,8 @@ def fit(
         now.load_state_dict(saved)
     with Watch(model) as watch:
         _train(model, task, config, now, watch, checkpoint, label)
-    return FitResult(torch.stack(now.history), torch.stack(now.early), now.failed)
+        drift = watch.drift(now.failed.shape)
+    return FitResult(torch.stack(now.history), torch.stack(now.early), now.failed, drift)
 
 
 def _train(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
@@ -54,18 +55,22 @@ class Watch:
         given = dict(zip(("x", "times"), args, strict=False)) | kwargs
         self._calls[block] = given["x"].detach(), given["times"]
 
-    def drift(self) -> Tensor | None:
-        """By which part H moved in the last call of each dynamic block; the largest, per run.
+    def drift(self, runs: Sequence[int]) -> Tensor | None:
+        """By which part H moves now over the times of each dynamic block's last call.
+
+        Args:
+            runs: Lengths of the run axes that the trained model has.
 
         Returns:
-            ``(*runs)``, or None if no dynamic block was called.
+            The largest of the blocks ``(*runs)``, or None if no block with these runs was called.
         """
         found = [
             block.energy_drift(times)
             for block, (_, times) in self._calls.items()
             if block._verb == "shoot"
         ]
-        return torch.stack(torch.broadcast_tensors(*found)).amax(0) if found else None
+        fitting = [part for part in found if part.shape == torch.Size(runs)]
+        return torch.stack(fitting).amax(0) if fitting else None
 
     def look(self, done: int, last: int, alive: Tensor) -> None:
         """After the epochs 1, 2, 4, 8, ... and the last, warn once if H moved too much.
@@ -80,8 +85,8 @@ class Watch:
         """
         if self._told or not (done == last or done & (done - 1) == 0):
             return
-        moved = self.drift()
-        if moved is None or moved.shape != alive.shape:
+        moved = self.drift(alive.shape)
+        if moved is None:
             return
         worst = float(torch.where(alive, moved, 0.0).nan_to_num(torch.inf, torch.inf).max())
         if worst > LIMIT:
