@@ -18,7 +18,7 @@ from shooting.solvers import TABLEAUS, make_grid
 
 CAUSES = ("none", "weights", "data", "step")
 CURE = (
-    "lower the learning rate, or clip gradients before each step: "
+    "lower the learning rate; with SGD, clip gradients before each step, too: "
     "torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)"
 )
 FINER = (4, 32)  # parts of the step at which a solve is tried again

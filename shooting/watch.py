@@ -102,7 +102,7 @@ class Watch:
         if solver.step == "auto" or solver.method not in TABLEAUS:
             return f"{what}; try a smaller tolerance, or smaller momenta"
         step = step_for(solver.step, worst, LIMIT, TABLEAUS[solver.method].order)
-        return f"{what}; try Solver(step={step:g}), or clip gradients"
+        return f"{what}; try solver=Solver(step={step:g})"
 
     def cause(self) -> str:
         """Why the last calls were not finite, as half a sentence; empty if they were."""
