@@ -14,6 +14,7 @@ from tqdm import tqdm
 from shooting.errors import NonFiniteError, require_count
 from shooting.optim import Adam, Schedule, StateDict
 from shooting.parametrizations import Parametrization
+from shooting.watch import Watch
 
 EARLY_STEPS = 50  # training is chaotic: only the first steps can be compared across machines
 
@@ -102,11 +103,14 @@ class FitResult:
         history: Mean training loss of each epoch, ``(epochs, *runs)``.
         early: Loss of each of the first steps, ``(at most 50, *runs)``.
         failed: Optimiser step at which a run met NaN or infinity, -1 if it never did.
+        drift: By which part H moves over depth in the trained model's dynamic blocks, ``(*runs)``;
+            None if there are none, or nothing was left to train.
     """
 
     history: Tensor
     early: Tensor
     failed: Tensor
+    drift: Tensor | None = None
 
     @property
     def alive(self) -> Tensor:
@@ -162,7 +166,8 @@ def fit(
     """Train all runs of a model together; run i trains exactly as it would alone.
 
     A run whose loss or gradient turns NaN or infinite is marked as failed and its parameters stay
-    as they were; the others go on.
+    as they were; the others go on. If the Hamiltonian of a dynamic block moves by more than
+    a hundredth over depth, a `ConservationWarning` says so once, with a step that would do.
 
     Args:
         model: A module whose parameters lead with the run axis if it has `seeds`.
@@ -183,6 +188,22 @@ def fit(
     saved = checkpoint.load() if checkpoint else None
     if saved is not None:
         now.load_state_dict(saved)
+    with Watch(model) as watch:
+        _train(model, task, config, now, watch, checkpoint, label)
+        drift = watch.drift(now.failed.shape)
+    return FitResult(torch.stack(now.history), torch.stack(now.early), now.failed, drift)
+
+
+def _train(
+    model: Any,
+    task: Task,
+    config: FitConfig,
+    now: _Progress,
+    watch: Watch,
+    checkpoint: Checkpoint | None,
+    label: str,
+) -> None:
+    """The epochs that are left."""
     for epoch in tqdm(range(len(now.history), config.epochs), desc=label, disable=None):
         _freeze(now.adam, config, epoch)
         losses = [_train_step(model, task, batch, now) for batch in task.batches(epoch)]
@@ -192,11 +213,11 @@ def fit(
                 "lower the batch size"
             )
         now.history.append(torch.stack(losses).mean(0))
-        _check_any_left(now, label)
+        _check_any_left(now, label, watch)
+        watch.look(epoch + 1, config.epochs, now.failed < 0)
         _reschedule(model, task, config, now, epoch + 1)
         if checkpoint and (checkpoint.due() or epoch + 1 == config.epochs):
             checkpoint.save(now.state_dict())
-    return FitResult(torch.stack(now.history), torch.stack(now.early), now.failed)
 
 
 def _begin(model: Any, config: FitConfig) -> _Progress:
@@ -269,12 +290,13 @@ def _reschedule(model: Any, task: Task, config: FitConfig, now: _Progress, done:
     now.adam.lr.copy_(config.schedule.rate(now.schedule, now.adam.lr, done, value))
 
 
-def _check_any_left(now: _Progress, label: str) -> None:
+def _check_any_left(now: _Progress, label: str, watch: Watch) -> None:
     if bool((now.failed >= 0).all()):
         steps = [int(s) for s in now.failed.reshape(-1)]
         raise NonFiniteError(
             f"expected finite losses in {label}, got NaN or infinity in every run (at steps "
-            f"{steps}); lower the learning rate, shrink the initial momenta, or use float64",
+            f"{steps}); lower the learning rate, shrink the initial momenta, or use float64"
+            f"{watch.cause()}",
             steps,
         )
 

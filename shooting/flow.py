@@ -7,10 +7,10 @@ gradient gets the derivative of the flow on every route (see `shooting.times`).
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import reduce
+from dataclasses import dataclass, replace
 from numbers import Real
 from types import ModuleType
 from typing import NamedTuple, cast
@@ -23,6 +23,7 @@ from torchdiffeq._impl.solvers import FixedGridODESolver
 
 from shooting import adjoint, native
 from shooting.adjoint import stagewise
+from shooting.conservation import COARSEST, ERROR_PER_DRIFT, difference, drift, settle
 from shooting.errors import require_choice, require_shape
 from shooting.fields import Control, Field, VectorField
 from shooting.routes import ROUTES, by_hand, choose
@@ -33,6 +34,7 @@ from shooting.solvers import (
     State,
     Tableau,
     check_step,
+    make_grid,
     place_steps,
     runge_kutta,
 )
@@ -51,7 +53,9 @@ class Solver:
 
     Attributes:
         method: A fixed-step method of `TABLEAUS`, or the name of any torchdiffeq method.
-        step: Upper bound of the step length (fixed-step methods).
+        step: Upper bound of the step length (fixed-step methods), or ``auto``: in each call the
+            largest of T/4, T/8, ... that meets the tolerance, one for all runs; see `shoot_step`.
+        tolerance: Relative error of the states that ``step="auto"`` allows.
         form: ``theta``, ``kernel``, or ``auto``: the one with fewer operations (the routes
             ``adjoint`` and ``native`` know only the kernel form of `shoot`).
         route: ``autograd`` (PyTorch records every operation), ``adjoint`` (one node of autograd
@@ -66,23 +70,40 @@ class Solver:
         atol: Absolute tolerance (adaptive methods).
 
     Raises:
-        ValueError: If the method, the form or the route is unknown, the step is not positive, or a
-            tolerance is negative.
+        ValueError: If the method, the form or the route is unknown, the step neither ``auto`` nor a
+            positive number, a tolerance no such number, or the step ``auto`` and the method one
+            that chooses its steps itself.
     """
 
     method: str = "rk4"
-    step: float = 0.1
+    step: float | str = 0.1
     form: str = "auto"
     route: str = "auto"
     rtol: float = 1e-7
     atol: float = 1e-9
+    tolerance: float = 1e-3
 
     def __post_init__(self) -> None:
         require_choice(self.method, known_methods(), "a method")
-        check_step(self.step)
+        self._check_step()
         _check_tolerances(rtol=self.rtol, atol=self.atol)
         require_choice(self.form, FORMS, "a form")
         require_choice(self.route, ROUTES, "a route")
+
+    def _check_step(self) -> None:
+        if isinstance(self.step, str) and self.step != "auto":
+            raise ValueError(f"expected a step length or 'auto', got {self.step!r}; try 0.1")
+        if self.step != "auto":
+            check_step(self.step)
+        if not 0 < self.tolerance < 1:
+            raise ValueError(
+                f"expected a tolerance between 0 and 1, got {self.tolerance!r}; try 1e-3"
+            )
+        if self.step == "auto" and self.method not in TABLEAUS:
+            raise ValueError(
+                f"expected a method of fixed steps for step='auto', got {self.method!r}, which "
+                "chooses its own; give it rtol and atol"
+            )
 
     def active_route(
         self, field: VectorField | None = None, *tensors: Tensor, verb: str = "shoot"
@@ -175,7 +196,9 @@ def shoot(
             f"expected a costate for each of {q.shape[-2]} particles, got {p.shape[-2]}; draw q "
             "and p with as many rows"
         )
-    grid, moved = place_steps(check_times(times), solver.step), moves(times)
+    if solver.step == "auto":
+        solver = replace(solver, step=shoot_step(field, q, p, z, times, solver=solver))
+    grid, moved = place_steps(check_times(times), cast(float, solver.step)), moves(times)
     route = solver.active_route(field, q, p, z)
     form = solver.active_form(field, q.shape[-2], z.shape[-2])
     if form not in field.forms:
@@ -228,7 +251,10 @@ def carry(
     z = _checked(field, runs=runs, z=z)[0]
     z, *controls = _alike({"z": z, **theta}).values()
     theta = dict(zip(theta, controls, strict=True))
-    grid = place_steps(check_times(times), solver.step, blocks, span)
+    if solver.step == "auto":
+        step = carry_step(field, theta, z, times, span=span, solver=solver)
+        solver = replace(solver, step=step)
+    grid = place_steps(check_times(times), cast(float, solver.step), blocks, span)
     moved = moves(times)
     route = solver.active_route(field, z, *theta.values(), verb="carry")
     if moved is not None:
@@ -312,6 +338,121 @@ def _checked_solver(solver: Solver | None) -> Solver:
     raise ValueError(f"expected a Solver, got {solver!r}; try Solver(method='rk4', step=0.1)")
 
 
+@torch.no_grad()
+def energy_drift(
+    field: VectorField, q: Tensor, p: Tensor, times: Times, *, solver: Solver | None = None
+) -> Tensor:
+    """By which part H moved at the nodes of a solve, per run; see `shooting.conservation.drift`.
+
+    Args:
+        field: The vector field.
+        q: Initial particle states ``(*runs, K, S)``.
+        p: Initial particle costates ``(*runs, K, S)``.
+        times: Increasing times, the first being the initial one.
+        solver: How to integrate.
+
+    Returns:
+        An estimate of the error of q and p, up to a factor, ``(*runs)``.
+    """
+    solver, rows = solver or Solver(), q[..., :0, :]
+    if solver.step == "auto":
+        solver = replace(solver, step=shoot_step(field, q, p, rows, times, solver=solver))
+    nodes = make_grid(times, step=solver.step).nodes
+    path = shoot(field, q.detach(), p.detach(), rows.detach(), nodes, solver=solver)
+    return drift(field, path.q, path.p)
+
+
+def shoot_step(
+    field: VectorField, q: Tensor, p: Tensor, z: Tensor, times: Times, *, solver: Solver
+) -> float:
+    """The step that `shoot` takes under ``step="auto"``; choose once, where calls are many.
+
+    H proposes it: the drift of H times its usual factor is within the tolerance. Halved steps then
+    confirm it: twice the difference of all states between a step and half of it is, too. No
+    gradient passes through the choice.
+
+    Args:
+        field: The vector field.
+        q: Initial particle states ``(*runs, K, S)``.
+        p: Initial particle costates ``(*runs, K, S)``.
+        z: Initial data states ``(*runs, n, S)``.
+        times: Increasing times, the first being the initial one.
+        solver: Method, tolerance and route.
+
+    Returns:
+        The step length, one for all runs: what the run with the largest error needs.
+
+    Raises:
+        ValueError: If 4096 steps do not meet the tolerance in any run, it is below rounding, or
+            no value can be read here, as inside a transform of `torch.func`.
+    """
+    q, p, z = q.detach(), p.detach(), z.detach()
+
+    def lost(step: float) -> Tensor:
+        fixed = replace(solver, step=step)
+        return ERROR_PER_DRIFT * energy_drift(field, q, p, times, solver=fixed)
+
+    def solve(step: float) -> State:
+        with torch.no_grad():
+            return shoot(field, q, p, z, times, solver=replace(solver, step=step))
+
+    proposed = _settled(lost, _coarsest(times, q, solver), solver)
+    return _settled(_halved(solve, q.dim() - 2), proposed, solver)
+
+
+def carry_step(
+    field: VectorField,
+    theta: Control,
+    z: Tensor,
+    times: Times,
+    *,
+    span: tuple[float, float] | None = None,
+    solver: Solver,
+) -> float:
+    """The step that `carry` takes under ``step="auto"``; see `shoot_step`.
+
+    A given control has no Hamiltonian that the data conserve, so halved steps choose alone.
+    """
+    z, theta = z.detach(), {name: value.detach() for name, value in theta.items()}
+
+    def solve(step: float) -> State:
+        with torch.no_grad():
+            fixed = replace(solver, step=step)
+            return (carry(field, theta, z, times, span=span, solver=fixed),)
+
+    if not z.numel():
+        return _coarsest(times, z, solver)
+    return _settled(_halved(solve, z.dim() - 2), _coarsest(times, z, solver), solver)
+
+
+def _settled(error: Callable[[float], Tensor], first: float, solver: Solver) -> float:
+    order = TABLEAUS[solver.method].order
+    return settle(error, first, tolerance=solver.tolerance, order=order)
+
+
+def _halved(solve: Callable[[float], State], runs: int) -> Callable[[float], Tensor]:
+    """Twice the difference between a step and half of it; each solve is made once."""
+    known = functools.cache(solve)
+    return lambda step: 2 * difference(known(step), known(step / 2), runs)
+
+
+def _coarsest(times: Times, like: Tensor, solver: Solver) -> float:
+    """The first step to try, where a step can be chosen at all."""
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        raise ValueError(
+            "expected a step that is a number under a transform or the compiler, got step='auto', "
+            "which reads values; choose it before, with shooting.flow.shoot_step or carry_step"
+        )
+    rounding = torch.finfo(like.dtype).eps
+    if solver.tolerance < 8 * rounding:
+        raise ValueError(
+            f"expected a tolerance above the rounding of {like.dtype}, {8 * rounding:.0e}, got "
+            f"{solver.tolerance:g}; try float64"
+        )
+    t = check_times(times)
+    return abs(t[-1] - t[0]) / COARSEST
+
+
 def _checked(field: VectorField, *, runs: torch.Size = _NO_RUNS, **states: Tensor) -> list[Tensor]:
     """States of the field's size, all with the same run axes; C would read past what is shorter."""
     for name, value in states.items():
@@ -340,7 +481,7 @@ def _checked(field: VectorField, *, runs: torch.Size = _NO_RUNS, **states: Tenso
 def _alike(states: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Tensors of one dtype and device; under autocast, which rounds some, of the widest dtype."""
     if any(map(autocast, states.values())):
-        widest = reduce(torch.promote_types, (value.dtype for value in states.values()))
+        widest = functools.reduce(torch.promote_types, (value.dtype for value in states.values()))
         states = {name: value.to(widest) for name, value in states.items()}
     kinds = {name: (value.dtype, value.device) for name, value in states.items()}
     if len(set(kinds.values())) > 1:

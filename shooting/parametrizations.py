@@ -20,16 +20,17 @@ from torch import Tensor, nn
 
 from shooting.adjoint import energy
 from shooting.dense import Dense
+from shooting.diagnosis import blame, report
 from shooting.errors import require_choice, require_count, require_finite, require_shape
 from shooting.features import Activated, Patches
 from shooting.fields import Control, Field, VectorField
 from shooting.fixed import FixedModule
-from shooting.flow import Path, Solver, Times, carry, shoot
+from shooting.flow import Path, Solver, Times, carry, carry_step, energy_drift, shoot, shoot_step
 from shooting.layers import PLACES, residual_network
 from shooting.lift import PARTS, Lift
 from shooting.named_fields import UpDown
 from shooting.randomness import Sampler, generator, normal, uniform
-from shooting.solvers import Grid, make_grid
+from shooting.solvers import Grid, check_step, make_grid
 from shooting.spaces import Slot, StateSpace
 from shooting.times import check_times, moves, nudge, numbers
 from shooting.transforms import autocast, unmixed
@@ -66,6 +67,7 @@ class Parametrization(FixedModule):
     """
 
     _verb = "carry"  # how the model moves data: `carry`, or `shoot`
+    _silent = False  # set once a solve that is not finite was reported, or where others report it
     # What parameters were drawn for: another value would not fit them. A solver may be exchanged.
     _BUILT = ("space", "field", "seeds", "particles", "momentum_scale", "blocks", "depth")
 
@@ -177,7 +179,10 @@ class Parametrization(FixedModule):
 
     def states(self, x: Tensor, times: Times) -> Tensor:
         """Like the call, with all slots: ``(*runs, times, n, S)``."""
-        return self.flow(self._entering(x), times)
+        path = self.flow(self._entering(x), times)
+        if not (self._silent or torch.compiler.is_compiling()):
+            report(self, x, times, path)
+        return path
 
     def _entering(self, x: Tensor) -> Tensor:
         """Full states of data, checked; in the type of the parameters, as the solve after it."""
@@ -245,7 +250,10 @@ class Parametrization(FixedModule):
                 f"expected data x of the model's {self._like.dtype}, got {x.dtype}; convert one of "
                 "them, as in x.float() or model.double()"
             )
-        require_finite(x, "data x")
+        try:
+            require_finite(x, "data x")
+        except ValueError as error:
+            raise ValueError(blame(self, x, str(error))) from None
         runs = x.shape[: -1 - len(shape)]
         if self.seeds and runs not in ((), (self.runs,)):
             raise ValueError(
@@ -283,8 +291,9 @@ class Controlled(Parametrization):
             x: Data, as in the call.
             times: First and last time, and perhaps others that shall be nodes, as in the call.
         """
-        grid = self._grid(times)
-        states = self.flow(self._entering(x), list(grid.nodes))
+        z = self._entering(x)
+        grid = self._grid(times, self._step(z, times))
+        states = self.flow(z, list(grid.nodes))
         velocity = self.field.velocity
         with unmixed(states):
             starts, ends = self._controls(grid)
@@ -319,9 +328,19 @@ class Controlled(Parametrization):
         weights = [{k: v[..., i + 1, :, :] for k, v in theta.items()} for i in range(count)]
         return residual_network(self.field, self.lift, weights, length=whole / count, at=at)
 
-    def _grid(self, times: Times) -> Grid:
+    def _step(self, z: Tensor, times: Times) -> float:
+        """Length of the steps of a solve."""
+        if self.solver.step != "auto":
+            return check_step(self.solver.step)
+        return self._auto_step(z.flatten(0, -2) if self.seeds is None else z, times)
+
+    @abstractmethod
+    def _auto_step(self, z: Tensor, times: Times) -> float:
+        """The step that the solve chooses."""
+
+    def _grid(self, times: Times, step: float) -> Grid:
         """Nodes of a solve."""
-        return make_grid(times, step=self.solver.step)
+        return make_grid(times, step=step)
 
     def _controls(self, grid: Grid) -> tuple[Control, Control]:
         """The control at the beginning and the end of each step, ``(*runs, steps, out, width)``."""
@@ -419,6 +438,18 @@ class DynamicParticles(Controlled):
             path = Path(*nudge(lambda y: self.field.rates("theta", *y), path, moved))
         return path.q, path.p
 
+    def energy_drift(self, times: Times) -> Tensor:
+        """By which part H moved over depth, per run: an estimate of the solver's error for free.
+
+        Exact particles conserve H. See `shooting.conservation.drift` for the scale. The error of
+        the positions is usually one to ten times as large.
+
+        Args:
+            times: Depths of at least 0; the particles are followed from 0 to the largest.
+        """
+        named = sorted({0.0, *self._depths(times)})
+        return energy_drift(self.field, *self.start(), named, solver=self.solver)
+
     def _depths(self, times: Times) -> list[float]:
         t = numbers(times)
         if min(t) < 0:
@@ -464,11 +495,19 @@ class DynamicParticles(Controlled):
         return mean
 
     def _flow(self, z: Tensor, times: Times) -> Tensor:
-        q, p = self.start()
-        if self._depths(times)[0] > 0 or moves(times) is not None:
-            # data enter where the first time says, particles at depth 0
-            q, p = (y[..., 0, :, :] for y in self.particle_path(times[:1]))
+        q, p = self._met(times)
         return shoot(self.field, q, p, z, times, solver=self.solver).z
+
+    def _auto_step(self, z: Tensor, times: Times) -> float:
+        q, p = self._met(times)
+        return shoot_step(self.field, q, p, z, times, solver=self.solver)
+
+    def _met(self, times: Times) -> tuple[Tensor, Tensor]:
+        """Particles where data enter, at the first time; they themselves start at depth 0."""
+        if self._depths(times)[0] > 0 or moves(times) is not None:
+            q, p = (y[..., 0, :, :] for y in self.particle_path(times[:1]))
+            return q, p
+        return self.start()
 
     def _sizes(self) -> str:
         return f", K={self.particles}"
@@ -478,6 +517,17 @@ class StaticParticles(DynamicParticles):
     """Static with particles: theta is computed from the particles at t = 0 and stays."""
 
     _verb = "carry"
+
+    def energy_drift(self, times: Times) -> Tensor:
+        """Refused: a constant control conserves no H of the particles.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(
+            "expected a dynamic model, whose particles conserve H, got a static one; compare with "
+            "a solve of half the step, or use Solver(step='auto')"
+        )
 
     def penalty(self, times: Times | None = None) -> Tensor:
         """R of the constant control, per run, whatever the times."""
@@ -494,8 +544,14 @@ class StaticParticles(DynamicParticles):
         }
 
     def _flow(self, z: Tensor, times: Times) -> Tensor:
-        theta = {k: v.unsqueeze(-3) for k, v in self.field.theta(*self.start()).items()}
-        return carry(self.field, theta, z, times, solver=self.solver)
+        return carry(self.field, self._constant(), z, times, solver=self.solver)
+
+    def _auto_step(self, z: Tensor, times: Times) -> float:
+        return carry_step(self.field, self._constant(), z, times, solver=self.solver)
+
+    def _constant(self) -> Control:
+        """The control as one block, ``(*runs, 1, out, width)``."""
+        return {k: v.unsqueeze(-3) for k, v in self.field.theta(*self.start()).items()}
 
 
 class DynamicDirect(Controlled):
@@ -601,9 +657,12 @@ class DynamicDirect(Controlled):
         theta, span = self.theta_blocks(), self._fixed(times)
         return carry(self.field, theta, z, times, span=span, solver=self.solver)
 
-    def _grid(self, times: Times) -> Grid:
-        span = self._fixed(times)
-        return make_grid(times, step=self.solver.step, blocks=self.blocks, span=span)
+    def _auto_step(self, z: Tensor, times: Times) -> float:
+        theta, span = self.theta_blocks(), self._fixed(times)
+        return carry_step(self.field, theta, z, times, span=span, solver=self.solver)
+
+    def _grid(self, times: Times, step: float) -> Grid:
+        return make_grid(times, step=step, blocks=self.blocks, span=self._fixed(times))
 
     def _controls(self, grid: Grid) -> tuple[Control, Control]:
         """A step ends with the control of its own block, not with the next."""

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Real
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -102,7 +103,7 @@ class Grid:
 def make_grid(
     times: Tensor | Sequence[float | Tensor],
     *,
-    step: float,
+    step: float | str,
     blocks: int = 1,
     span: tuple[float, float] | None = None,
 ) -> Grid:
@@ -113,7 +114,7 @@ def make_grid(
 
     Args:
         times: Increasing or decreasing times, the first being the initial one; at least two.
-        step: Upper bound of the step length; each gap is divided evenly.
+        step: Upper bound of the step length, a number; each gap is divided evenly.
         blocks: Number of equal blocks of depth.
         span: First and last depth of the interval that the blocks divide; without it the interval
             of the times.
@@ -127,8 +128,7 @@ def make_grid(
     """
     t = check_times(times)
     refuse_moving(times)
-    check_step(step)
-    return place_steps(t, step, blocks, span)
+    return place_steps(t, check_step(step), blocks, span)
 
 
 def place_steps(
@@ -140,14 +140,15 @@ def place_steps(
     return place(tuple(t), step, blocks, span)
 
 
-def check_step(step: object) -> None:
-    """Refuse what is no positive length of a step.
+def check_step(step: object) -> float:
+    """A positive length of a step, as it came.
 
     Raises:
         ValueError: If it is none.
     """
     if isinstance(step, bool) or not isinstance(step, Real) or not 0 < float(step) < math.inf:
         raise ValueError(f"expected a positive step length, got {step!r}; try step=0.1")
+    return cast(float, step)
 
 
 def _placed(

@@ -29,14 +29,15 @@ LIBRARY: Rows = (
     ("spaces", "features"),
     ("fields",),
     ("named_fields", "automatic", "hamiltonian"),
-    ("solvers", "dense", "lift"),
+    ("solvers", "conservation", "dense", "lift"),
     ("layers",),
     ("adjoint",),
     ("native",),
     ("routes",),
     ("flow",),
+    ("diagnosis",),
     ("parametrizations",),
-    ("optim",),
+    ("optim", "watch"),
     ("fit",),
     ("__init__",),  # the public names, which no module takes from here
 )

@@ -20,7 +20,7 @@ from shooting.errors import require_choice
 from shooting.fit import Checkpoint
 from shooting.flow import Solver, Times
 from shooting.parametrizations import Controlled, DynamicDirect
-from shooting.solvers import TABLEAUS
+from shooting.solvers import TABLEAUS, check_step
 from shooting.study.data.functions import FUNCTIONS
 from shooting.study.experiments import regression
 from shooting.study.experiments.base import Experiment, Outcome, check_profile
@@ -90,12 +90,12 @@ class ReleasedDirect(DynamicDirect):
 
     def stage_blocks(self, times: Times) -> list[int]:
         """The block that each stage of a solve uses, in order."""
-        grid = self._grid(times)
+        grid = self._grid(times, check_step(self.solver.step))
         stages, last = len(TABLEAUS[self.solver.method].b), self.blocks - 1
         return [min(b + i % 2, last) for b in grid.blocks for i in range(stages)]
 
     def _flow(self, z: Tensor, times: Times) -> Tensor:
-        grid = self._grid(times)
+        grid = self._grid(times, check_step(self.solver.step))
         blocks, call = self.stage_blocks(times), count()
         field = dense(self.field)
         fused = fuse(field, self.theta_blocks())

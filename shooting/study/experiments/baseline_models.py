@@ -131,8 +131,8 @@ class Galerkin(DynamicDirect):
 
         return carry_along(field, z, grid, self.solver, matrix)
 
-    def _grid(self, times: Times) -> Grid:
-        return Controlled._grid(self, times)  # no blocks
+    def _grid(self, times: Times, step: float) -> Grid:
+        return Controlled._grid(self, times, step)  # no blocks
 
     def _controls(self, grid: Grid) -> tuple[Control, Control]:
         return Controlled._controls(self, grid)

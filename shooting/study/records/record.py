@@ -41,6 +41,8 @@ class Record:
         failed_at: Optimiser step at which a run met NaN or infinity, -1 if it never did.
         provenance: Code, versions, machine, route, cost.
         path: The JSON file.
+        drift: By which part the Hamiltonian moves over depth, one per run; None for models without
+            one, and in records older than the measurement, so that nothing is compared with it.
     """
 
     experiment: str
@@ -53,6 +55,7 @@ class Record:
     failed_at: np.ndarray
     provenance: dict[str, Any]
     path: Path
+    drift: np.ndarray | None = None
 
     @property
     def failed(self) -> np.ndarray:
@@ -125,6 +128,7 @@ def read(path: Path, config: Any) -> Record:
         failed_at=np.array(document["failed_at"], dtype=np.int64),
         provenance=document["provenance"],
         path=path,
+        drift=_floats(document["drift"]) if "drift" in document else None,
     )
 
 
@@ -160,6 +164,9 @@ def content_of(outcome: Outcome) -> Content:
         },
         "early": [numbers(row) for row in early],
     }
+    if fit.drift is not None:
+        moved = fit.drift.reshape(-1).cpu().numpy()
+        document["drift"] = numbers(np.where(failed == -1, moved, np.nan))
     return document, {**outcome.arrays, "history": history}, outcome.route
 
 

@@ -163,6 +163,8 @@ def test_wrong_settings_are_refused_in_a_sentence(settings, words):
         CirclesConfig(**settings)
 
 
+# the released momenta are so large at first that H moves by 7 % with the published step
+@pytest.mark.filterwarnings("ignore::shooting.conservation.ConservationWarning")
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("protocol", [CirclesConfig.paper, CirclesConfig.released])
 def test_run_of_an_ensemble_equals_the_run_alone(protocol):

@@ -1,0 +1,81 @@
+"""A training says once when its steps lose H, and which step would keep it."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+from problems import refused
+from square import Square, build, settings
+from torch import nn
+
+from shooting import DynamicParticles, NonFiniteError, Solver, StaticDirect, UpDown
+from shooting.conservation import ConservationWarning
+from shooting.fit import fit
+from shooting.parametrizations import ParticleInit, normal
+from shooting.watch import LIMIT, Watch
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+
+def loud(**more):
+    return DynamicParticles(
+        UpDown(1, 4, sigma="tanh"), 10, init=ParticleInit(p=normal(4.0)), seeds=[0, 1], **more
+    )
+
+
+def test_a_training_warns_once_and_names_a_step_that_does():
+    with pytest.warns(ConservationWarning) as told:
+        result = fit(loud(solver=Solver(step=0.5)), Square((0, 1)), settings(6))
+    assert len(told) == 1
+    words = str(told[0].message)
+    step = float(words.partition("Solver(step=")[2].rstrip(")"))
+    assert result.drift.max() > LIMIT
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = fit(loud(solver=Solver(step=step)), Square((0, 1)), settings(1))
+    assert again.drift.max() < LIMIT
+    assert again.drift.shape == (2,)
+
+
+def test_watching_changes_no_bit(monkeypatch):
+    watched, alone = build(seeds=[0, 1]), build(seeds=[0, 1])
+    fit(watched, Square((0, 1)), settings(5))
+    monkeypatch.setattr(Watch, "look", lambda *_: None)
+    monkeypatch.setattr(Watch, "drift", lambda *_: None)
+    fit(alone, Square((0, 1)), settings(5))
+    for a, b in zip(watched.parameters(), alone.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_it_looks_at_powers_of_two_and_the_last_epoch(monkeypatch):
+    seen = []
+    monkeypatch.setattr(Watch, "drift", lambda *_: seen.append(1))
+    watch = Watch(build(seeds=[0]))
+    for epoch in range(1, 101):
+        before = len(seen)
+        watch.look(epoch, 100, torch.ones(1, dtype=torch.bool))
+        if len(seen) > before:
+            seen[-1] = epoch
+    assert seen == [1, 2, 4, 8, 16, 32, 64, 100]
+
+
+def test_blocks_inside_a_network_are_seen_and_static_ones_have_no_h():
+    net = nn.ModuleDict({"a": loud(solver=Solver(step=0.5)), "b": StaticDirect(UpDown(1, 2))})
+    with Watch(net) as watch:
+        assert watch.drift((2,)) is None  # not called yet
+        net["a"](torch.zeros(3, 1), [0.0, 1.0])
+        net["b"](x=torch.zeros(3, 1), times=[0.0, 1.0])
+        assert torch.equal(watch.drift((2,)), net["a"].energy_drift([0.0, 1.0]))
+        assert watch.drift((5,)) is None
+    assert not net["a"]._forward_pre_hooks
+    assert not net["a"]._silent
+
+
+def test_the_error_at_the_end_says_what_the_solve_met():
+    model = DynamicParticles(
+        UpDown(1, 4), 10, init=ParticleInit(p=normal(1e3)), momentum_scale=1.0, seeds=[0, 1]
+    )
+    with refused("of the last call", "from depth", error=NonFiniteError):
+        fit(model, Square((0, 1)), settings(2))
