@@ -240,7 +240,9 @@ def _blocks(model: nn.Module) -> Iterator[list[str]]:
     names = {id(w): name for name, w in model.named_parameters()}
     for part in model.modules():
         if isinstance(part, Parametrization):
-            yield [names[id(w)] for w in part.parameters()]
+            own = [names.pop(id(w)) for w in part.parameters() if id(w) in names]  # shared: once
+            if own:
+                yield own
 
 
 def _train_step(model: Any, task: Task, batch: Any, now: _Progress) -> Tensor:
