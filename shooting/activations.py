@@ -18,6 +18,9 @@ from shooting.fixed import FixedDict
 class Activation:
     """A scalar function sigma with its first two derivatives.
 
+    Example:
+        >>> act = Activation("cubic", lambda v: v**3, lambda v: 3 * v**2, lambda v: 6 * v)
+
     Attributes:
         name: Key in `ACTIVATIONS`.
         value: sigma(v), any shape to the same shape.

@@ -28,6 +28,11 @@ FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 class AutomaticField(VectorField):
     """A vector field given by a function that is linear in its controls, up to a drift f(z, 0).
 
+    Example:
+        >>> def gated(z, theta):
+        ...     return {"x": torch.sigmoid(z["x"]) * (z["x"] @ theta["W"].T)}
+        >>> field = AutomaticField(gated, {"x": 2}, {"W": (2, 2)})
+
     Args:
         function: f(z, theta): from the slots of n samples, each ``(n, width)`` or channels first
             ``(n, channels, *sites)``, and the controls by name, to the velocities by slot, in the
@@ -38,7 +43,6 @@ class AutomaticField(VectorField):
             axis; 1 where it is left out.
 
     Attributes:
-        drift: Whether f(z, 0) is not 0, by three random samples.
         shapes: Each control as a matrix ``(first axis, all others)``, as the models keep it.
 
     Raises:
@@ -64,7 +68,9 @@ class AutomaticField(VectorField):
 
     @property
     def drift(self) -> bool:  # type: ignore[override]
-        """Looked up anew each time: what the function reads may have changed since it was built.
+        """Whether f(z, 0) is not 0, by three random samples.
+
+        Looked up anew each time: what the function reads may have changed since it was built.
 
         Raises:
             ValueError: If the function takes no samples of any usual type and place.
@@ -113,7 +119,7 @@ class AutomaticField(VectorField):
         return {k: z.new_zeros(*z.shape[:-2], *shape) for k, shape in self.shapes.items()}
 
     def theta(self, q: Tensor, p: Tensor) -> Control:
-        """Compatibility equation (3.3): theta_b = M_b^-1 d/dtheta_b sum_j p_j . f(q_j, theta)."""
+        r"""(3.3): $\theta_b = M_b^{-1}\,\partial_{\theta_b} \sum_j p_j\cdot f(q_j,\theta)$."""
         pull = torch.func.vjp(functools.partial(self.velocity, q), self._nothing(q))[1]
         return {k: self.metrics[k].solve(g) for k, g in pull(p)[0].items()}
 

@@ -20,6 +20,11 @@ class Dense:
 
     Where the control jumps, at the end of a block, the velocity on either side is that side's.
 
+    Example:
+        >>> block = StaticDirect(UpDown(2, 8))
+        >>> path = block.dense(torch.randn(5, 2), [0.0, 1.0])
+        >>> middle = path(0.5)
+
     Attributes:
         nodes: Increasing or decreasing times.
         values: Packed states at the nodes, ``(*runs, nodes, n, S)``.

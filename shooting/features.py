@@ -42,12 +42,15 @@ class Feature(ABC):
 
     @abstractmethod
     def pull_back(self, parts: Parts, bar: Tensor) -> dict[str, Tensor]:
-        """(d phi)^T bar for each slot that is read, in the slot's shape."""
+        r"""$(\mathrm{d}\varphi)^\top$ bar for each slot that is read, in the slot's shape."""
 
 
 @dataclass(frozen=True)
 class Constant(Feature):
-    """phi = 1, so that its control is a bias.
+    r"""$\varphi = 1$, so that its control is a bias.
+
+    Example:
+        >>> term = Term("b", out="x", feature=Constant())
 
     Attributes:
         like: A slot whose sites the constant takes; a field chooses it.
@@ -81,7 +84,11 @@ class OfSlot(Feature):
 
 @dataclass(frozen=True)
 class Identity(OfSlot):
-    """phi = the slot itself."""
+    r"""$\varphi(z) = s$, the slot itself.
+
+    Example:
+        >>> term = Term("theta2", out="v", feature=Identity("x"))
+    """
 
     def value(self, parts: Parts) -> Tensor:
         """The slot's entries, unchanged."""
@@ -97,7 +104,10 @@ class Identity(OfSlot):
 
 @dataclass(frozen=True)
 class Activated(OfSlot):
-    """phi = sigma(slot), entry by entry.
+    r"""$\varphi(z) = \sigma(s)$ of a slot s, entry by entry.
+
+    Example:
+        >>> feature = Activated("v", "tanh")
 
     Attributes:
         slot: The slot.
@@ -135,6 +145,9 @@ class Patches(OfSlot):
 
     Its control is a convolution kernel ``(out, channels * k * k)``, as in
     `torch.nn.functional.conv2d` after a reshape; weights are shared over sites.
+
+    Example:
+        >>> term = Term("theta2", "v", Patches("x", 3))
 
     Attributes:
         slot: A slot with two axes of sites.
@@ -214,7 +227,10 @@ def _wrap(image: Tensor, edge: int, axis: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Function(Feature):
-    """phi = any differentiable function of some slots; its pull-back by automatic differentiation.
+    r"""$\varphi$ = any differentiable function of slots; autograd pulls it back.
+
+    Example:
+        >>> feature = Function(lambda x: torch.sin(x), reads=("x",))
 
     Attributes:
         function: From the slots it reads, each ``(..., n, *sites, width)``, to the value

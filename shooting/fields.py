@@ -31,12 +31,15 @@ Control = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Term:
-    """One summand E_out theta_b phi_b(z) of a vector field.
+    r"""One summand $E_\mathrm{out}\,\theta_b\,\varphi_b(z)$ of a vector field.
+
+    Example:
+        >>> term = Term("theta1", out="x", feature=Activated("v", "relu"))
 
     Attributes:
         name: Name of the control theta_b, e.g. ``"theta1"``.
         out: Slot whose velocity the term feeds.
-        feature: The feature phi_b; a slot's name stands for the slot itself, None for the
+        feature: The feature $\varphi_b$; a slot's name stands for the slot itself, None for the
             constant 1 (a bias).
         weight: Metric M_b: a positive number, or a symmetric positive definite matrix
             ``(out, out)`` (M_A and M_b of Eqs. 3.5-3.6). It is kept as a `Metric`.
@@ -76,7 +79,10 @@ class Term:
 
 @dataclass(frozen=True)
 class Drift:
-    """A summand c phi(z) without control, as in x' = v.
+    r"""A summand $c\,\varphi(z)$ without control, as in $\dot x = v$.
+
+    Example:
+        >>> drift = Drift("x", "v")
 
     Attributes:
         out: Slot whose velocity it feeds; the feature must have the slot's width.
@@ -156,6 +162,9 @@ class VectorField(StateSpace):
 
 class Field(VectorField):
     """A vector field given by its slots, its terms and its drift. It never changes.
+
+    Example:
+        >>> field = Field({"x": 2}, [Term("A", "x", Activated("x", "tanh")), Term("b", "x")])
 
     Args:
         slots: Width of each slot in packing order, e.g. ``{"x": d, "v": alpha * d}``, or a `Slot`
@@ -250,14 +259,14 @@ class Field(VectorField):
     # --- theta-form ------------------------------------------------------------------------
 
     def theta(self, q: Tensor, p: Tensor) -> Control:
-        """Compatibility equation (3.3): theta_b = M_b^-1 sum_j p_j,out phi_b(q_j)^T.
+        r"""(3.3): $\theta_b = M_b^{-1} \sum_j p_{j,\mathrm{out}}\,\varphi_b(q_j)^\top$.
 
         Args:
             q: Particle states ``(*runs, K, S)``.
             p: Particle costates ``(*runs, K, S)``.
 
         Returns:
-            The maximiser theta of sum_j p_j . f(q_j, theta) - R(theta), by name.
+            The maximiser $\theta$ of $\sum_j p_j\cdot f(q_j, \theta) - R(\theta)$, by name.
         """
         costate = self._by_rows(self.split(p))
         return {
@@ -266,7 +275,7 @@ class Field(VectorField):
         }
 
     def velocity(self, z: Tensor, theta: Control) -> Tensor:
-        """The vector field f(z, theta) = sum_b E_out theta_b phi_b(z), shape of z."""
+        r"""The field $f(z,\theta) = \sum_b E_\mathrm{out}\theta_b\varphi_b(z)$, shape of z."""
         parts = self.split(z)
         out = {name: torch.zeros_like(r) for name, r in self._by_rows(parts).items()}
         for t, phi in zip(self.terms, self._features(parts), strict=True):
@@ -289,7 +298,7 @@ class Field(VectorField):
     # --- kernel (Gram) form ----------------------------------------------------------------
 
     def kernel_velocity(self, z: Tensor, q: Tensor, p: Tensor) -> Tensor:
-        """f(z) = sum_j K(z, q_j) p_j without theta (Remark 4), shape of z.
+        r"""$f(z) = \sum_j K(z, q_j)\,p_j$ without theta (Remark 4), shape of z.
 
         Args:
             z: States to move ``(*runs, n, S)``.
@@ -300,7 +309,7 @@ class Field(VectorField):
         return self._joined(self._drifted(self._kernel_rows(parts, q, p), parts))
 
     def kernel_pull_back(self, q: Tensor, p: Tensor) -> Tensor:
-        """(d_q f)^T p at the particles without theta: sum_k (p_j . M_b^-1 p_k) phi_b(q_k)."""
+        r"""$(\mathrm{d}_q f)^\top p$ at the particles, without theta (Remark 4)."""
         parts, costate = self.split(q), self._by_rows(self.split(p))
         out = {name: torch.zeros_like(s) for name, s in parts.items()}
         for t, phi, rows in zip(self.terms, self._phi, self._features(parts), strict=True):

@@ -54,6 +54,9 @@ class FitConfig:
 
         FitConfig(epochs=500, freeze={"lift": 50})
 
+    Example:
+        >>> config = FitConfig(epochs=100, learning_rate=0.01, freeze={"lift": 50})
+
     Attributes:
         epochs: Number of epochs.
         learning_rate: Initial learning rate of Adam.

@@ -51,6 +51,9 @@ _NO_RUNS = torch.Size()
 class Solver:
     """How to integrate.
 
+    Example:
+        >>> solver = Solver(method="midpoint", step=0.05, route="adjoint")
+
     Attributes:
         method: A fixed-step method of `TABLEAUS`, or the name of any torchdiffeq method.
         step: Upper bound of the step length (fixed-step methods), or ``auto``: in each call the
@@ -152,6 +155,11 @@ def _check_tolerances(**tolerances: object) -> None:
 class Path(NamedTuple):
     """Solution of the shooting system at the requested times.
 
+    Example:
+        >>> field, q, p = UpDown(1, 2), torch.randn(4, 3), torch.randn(4, 3)
+        >>> path = shoot(field, q, p, q[:0], [0.0, 1.0])
+        >>> end = path.q[-1]
+
     Attributes:
         q: Particle states ``(*runs, times, K, S)``.
         p: Particle costates ``(*runs, times, K, S)``.
@@ -172,7 +180,14 @@ def shoot(
     *,
     solver: Solver | None = None,
 ) -> Path:
-    """Solve the shooting system (3.4): particles (q, p) create the field, data z ride along.
+    r"""Solve the shooting system (3.4): particles (q, p) create the field, data z ride along.
+
+    $$\dot q_j = f(q_j, \theta), \qquad \dot p_j = -(\mathrm{d}_q f)^\top p_j, \qquad
+    \dot z = f(z, \theta), \qquad \theta = \theta(q, p).$$
+
+    Example:
+        >>> field, q, p, z = UpDown(1, 2), *torch.randn(3, 4, 3)
+        >>> path = shoot(field, q, p, z, [0.0, 0.5, 1.0])
 
     Args:
         field: The vector field.
@@ -226,10 +241,17 @@ def carry(
     span: tuple[float, float] | None = None,
     solver: Solver | None = None,
 ) -> Tensor:
-    """Move data by a control that is constant on each of B equal blocks of depth.
+    r"""Move data by a control that is constant on each of B equal blocks of depth.
+
+    $$\dot z = f(z, \theta(t)).$$
 
     All stages of a step use the control of the block the step lies in, so that the solver keeps
     its order across block ends.
+
+    Example:
+        >>> field, z = UpDown(1, 2), torch.randn(4, 3)
+        >>> theta = {name: torch.randn(5, *shape) for name, shape in field.shapes.items()}
+        >>> path = carry(field, theta, z, [0.0, 1.0])
 
     Args:
         field: The vector field.
@@ -380,7 +402,7 @@ def shoot_step(
         solver: Method, tolerance and route.
 
     Returns:
-        The step length, one for all runs: what the run with the largest error needs.
+        What the run with the largest error needs, for all runs.
 
     Raises:
         ValueError: If 4096 steps do not meet the tolerance in any run, it is below rounding, or

@@ -19,7 +19,7 @@ System = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def pontryagin(field: VectorField, q: Tensor, p: Tensor, theta: Control) -> Tensor:
-    """Control Hamiltonian sum_j p_j . f(q_j, theta) - R(theta) (signs of Eq. 3.3).
+    r"""Control Hamiltonian $\sum_j p_j\cdot f(q_j,\theta) - R(\theta)$ (signs of Eq. 3.3).
 
     Args:
         field: The vector field.
@@ -64,7 +64,7 @@ def autodiff_system(energy: HamiltonianFn) -> System:
 
 
 def theta_system(field: VectorField) -> System:
-    """The shooting system (3.4) through theta: q' = f(q, theta), p' = -(d_q f)^T p."""
+    r"""The shooting system (3.4): $\dot q = f(q,\theta)$, $\dot p = -(\mathrm{d}_q f)^\top p$."""
 
     def system(q: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
         theta = field.theta(q, p)
@@ -100,7 +100,7 @@ def momentum_map(field: VectorField, q: Tensor, p: Tensor, *, slot: str = "x") -
 
 
 def compatibility_residual(field: VectorField, q: Tensor, p: Tensor, theta: Control) -> Tensor:
-    """Largest |theta_b - M_b^-1 sum_j p_j phi_b(q_j)^T| of all terms: zero at an optimum (3.3)."""
+    r"""Largest $|\theta_b - M_b^{-1}\sum_j p_j\varphi_b(q_j)^\top|$: zero at an optimum (3.3)."""
     best = field.theta(q, p)
     gaps = [(theta[name] - best[name]).abs().amax((-1, -2)) for name in best]
     return torch.stack(gaps).amax(0)

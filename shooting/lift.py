@@ -17,7 +17,7 @@ PARTS = ("lift.weight", "lift.bias")  # their names in the model
 
 
 class Lift(FixedModule):
-    """The affine map v(0) = Theta12 x(0) + b12 from the first slot to all others.
+    r"""The affine map $v(0) = \Theta_{12}\,x(0) + b_{12}$ from the first slot to all others.
 
     An image is lifted site by site, with the same map.
 

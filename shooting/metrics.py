@@ -14,6 +14,9 @@ from shooting.fixed import Fixed
 class Metric(Fixed):
     """M = m times the identity. It never changes.
 
+    Example:
+        >>> term = Term("theta3", "v", "v", Metric(10.0))
+
     Args:
         number: The weight m > 0.
 
@@ -46,11 +49,11 @@ class Metric(Fixed):
         return self.number
 
     def solve(self, a: Tensor) -> Tensor:
-        """The product M^-1 a for columns a."""
+        """The product $M^{-1} a$ for columns a."""
         return a / self._number
 
     def solve_rows(self, p: Tensor) -> Tensor:
-        """M^-1 p for rows p (M is symmetric)."""
+        """$M^{-1} p$ for rows p (M is symmetric)."""
         return p / self._number
 
     def square(self, theta: Tensor) -> Tensor:
@@ -62,7 +65,7 @@ class Metric(Fixed):
         return self._number * theta
 
     def root(self, theta: Tensor) -> Tensor:
-        """A square root of M, times theta: its squared norm is <theta, M theta>."""
+        r"""A square root of M, times theta: its squared norm is $\langle\theta, M\theta\rangle$."""
         return theta * self._number**0.5
 
     def __str__(self) -> str:

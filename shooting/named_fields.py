@@ -14,6 +14,9 @@ class UpDown(Field):
 
     $$\dot x = \theta_1\sigma(v) + b_1, \qquad \dot v = \theta_2 x + b_2 + \theta_3\sigma(v).$$
 
+    Example:
+        >>> field = UpDown(2, 8, sigma="tanh")
+
     Args:
         dim: Dimension d of x.
         inflation: Inflation factor alpha; v has dimension alpha d.
@@ -54,6 +57,9 @@ class Affine(Field):
 
     The penalty is $\tfrac12\langle A, M_A A\rangle + \tfrac12\langle b, M_b b\rangle$.
 
+    Example:
+        >>> field = Affine(2, sigma="tanh")
+
     Args:
         dim: Dimension d of x.
         sigma: Activation.
@@ -81,6 +87,9 @@ class Affine(Field):
 class SecondOrder(Field):
     r"""A second-order field: $\dot x = v$ without control, $\dot v = \theta_1\sigma(x) + b$.
 
+    Example:
+        >>> field = SecondOrder(3, sigma="tanh")
+
     Args:
         dim: Dimension d of x and of v.
         sigma: Activation.
@@ -102,6 +111,9 @@ class ConvUpDown(Field):
 
     $$\dot x = \theta_1 * \sigma(v) + b_1, \quad
     \dot v = \theta_2 * x + b_2 + \theta_3 * \sigma(v).$$
+
+    Example:
+        >>> field = ConvUpDown(channels=1, inflation=2, sites=(8, 8))
 
     Args:
         channels: Number C of channels of x.

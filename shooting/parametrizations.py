@@ -40,6 +40,9 @@ from shooting.transforms import autocast, unmixed
 class ParticleInit:
     """Distribution of the particles at t = 0 (Appendix E's values by default).
 
+    Example:
+        >>> init = ParticleInit(p=normal(0.5))
+
     Attributes:
         x: Sampler of the positions of the first slot, ``(K, d)``; an image counts as one vector.
         v: Sampler of the positions of the other slots, ``(K, S - d)``.
@@ -225,7 +228,7 @@ class Parametrization(FixedModule):
         """Packed states at the requested times."""
 
     def lift_square(self) -> Tensor:
-        """Squared norm |Theta12|^2 + |b12|^2 of the lift, per run; 0 unless it is learned."""
+        r"""$|\Theta_{12}|^2 + |b_{12}|^2$ of the lift, per run; 0 unless it is learned."""
         if self.lift.kind != "learned" or not self.hidden:
             return self._like.new_zeros(() if self.seeds is None else (self.runs,))
         weight, bias = self.lift.weight, self.lift.bias
@@ -350,7 +353,14 @@ class Controlled(Parametrization):
 
 
 class DynamicParticles(Controlled):
-    """Dynamic with particles: theta(t) follows from K particles by the shooting system (3.4).
+    r"""Dynamic with particles: $\theta(t)$ follows from K particles by the shooting system (3.4).
+
+    $$\dot q_j = f(q_j, \theta), \quad \dot p_j = -(\mathrm{d}_q f)^\top p_j, \quad
+    \theta_b = M_b^{-1} \sum_j p_j\, \varphi_b(q_j)^\top, \quad \dot z = f(z, \theta).$$
+
+    Example:
+        >>> block = DynamicParticles(UpDown(2, 8), particles=15)
+        >>> end = block(torch.randn(7, 2), [0.0, 1.0])[-1]
 
     Args:
         field: The vector field.
@@ -514,7 +524,11 @@ class DynamicParticles(Controlled):
 
 
 class StaticParticles(DynamicParticles):
-    """Static with particles: theta is computed from the particles at t = 0 and stays."""
+    r"""Static with particles: $\theta$ is computed from the particles at t = 0 and stays.
+
+    Example:
+        >>> block = StaticParticles(UpDown(2, 8), particles=15, seeds=range(4))
+    """
 
     _verb = "carry"
 
@@ -555,7 +569,11 @@ class StaticParticles(DynamicParticles):
 
 
 class DynamicDirect(Controlled):
-    """Dynamic direct: theta is learned directly, piecewise constant on equal blocks of depth.
+    r"""Dynamic direct: $\theta$ is learned directly, piecewise constant on equal blocks of depth.
+
+    Example:
+        >>> block = DynamicDirect(UpDown(2, 8), blocks=5, depth=1.0)
+        >>> path = block(torch.randn(7, 2), [0.0, 0.5, 1.0])
 
     Args:
         field: The vector field.
@@ -646,7 +664,7 @@ class DynamicDirect(Controlled):
         return {k: v.index_select(-3, index) for k, v in self.theta_blocks().items()}
 
     def penalty(self) -> Tensor:
-        """Mean of R over the equal blocks: the integral of R over depth, divided by T."""
+        r"""Mean of R over the equal blocks: $\frac1T \int_0^T R(\theta)\,\mathrm{d}t$."""
         blocks = {k: v.unbind(-3) for k, v in self.theta_blocks().items()}
         each = [
             self.field.penalty({k: v[b] for k, v in blocks.items()}) for b in range(self.blocks)
@@ -676,7 +694,10 @@ class DynamicDirect(Controlled):
 
 
 class StaticDirect(DynamicDirect):
-    """Static direct: one learned theta for all depth.
+    r"""Static direct: one learned $\theta$ for all depth.
+
+    Example:
+        >>> block = StaticDirect(UpDown(2, 8), lift="zero")
 
     Args:
         field: The vector field.
@@ -696,15 +717,19 @@ class StaticDirect(DynamicDirect):
 
 
 def complexity(model: Controlled, times: Times) -> dict[str, Tensor]:
-    """log2-Frobenius complexity of the control, integrated over depth, in both readings.
+    r"""log2-Frobenius complexity of the control, integrated over depth, in both readings.
+
+    Example:
+        >>> model = DynamicParticles(UpDown(2, 8), particles=15)
+        >>> values = complexity(model, [0.0, 0.5, 1.0])["squared"]
 
     Args:
         model: Any of the four models.
         times: Nodes of the quadrature; the solver's own nodes reproduce the published plots.
 
     Returns:
-        ``squared``: integral of log2 sum |theta_k|^2 over matrices, biases left out (published);
-        ``norm``: integral of log2 of the Frobenius norm of all of theta. Each per run. The mean
+        ``squared``: $\int \log_2 \sum_k |\theta_k|^2 \mathrm{d}t$, biases left out (published);
+        ``norm``: $\int \log_2 |\theta|_F\,\mathrm{d}t$ of all of theta. Each per run. The mean
         of two neighbouring nodes is taken inside the logarithm, as the published code does.
     """
     check_times(times)

@@ -16,12 +16,20 @@ Sampler = Callable[[torch.Generator, tuple[int, ...]], Tensor]
 
 
 def normal(scale: float) -> Sampler:
-    """A sampler of N(0, scale^2) entries."""
+    """A sampler of $N(0, s^2)$ entries, s being the scale.
+
+    Example:
+        >>> init = ParticleInit(p=normal(0.5))
+    """
     return lambda g, shape: scale * torch.randn(shape, generator=g, dtype=torch.float64)
 
 
 def uniform(bound: float) -> Sampler:
-    """A sampler of U(-bound, bound) entries."""
+    """A sampler of U(-bound, bound) entries.
+
+    Example:
+        >>> init = ParticleInit(x=uniform(2.0))
+    """
     return lambda g, shape: bound * (2 * torch.rand(shape, generator=g, dtype=torch.float64) - 1)
 
 

@@ -22,6 +22,9 @@ from shooting.fixed import Fixed, FixedDict
 class Slot:
     """One part of a state.
 
+    Example:
+        >>> image = Slot(2, (28, 28))
+
     Attributes:
         width: Length of the vector at each site: the number of channels of an image.
         sites: Height and width of an image; empty for a plain vector.

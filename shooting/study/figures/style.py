@@ -160,7 +160,8 @@ def save(fig: Figure, name: str, folder: Path | None = None) -> Figure:
                     fig.savefig(part, metadata=date, bbox_inches=box)
                     part.replace(target)
                 except OSError as error:
-                    error.filename = error.filename or str(part)  # a full disk does not say which
+                    if error.errno and not error.filename:  # a full disk does not say which
+                        error.filename = str(part)
                     raise
                 finally:
                     part.unlink(missing_ok=True)
