@@ -26,7 +26,7 @@ FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
 class AutomaticField(VectorField):
-    """A vector field given by a function that is linear in its controls, up to a drift f(z, 0).
+    r"""A vector field given by a function that is linear in its controls, up to a drift f(z, 0).
 
     Example:
         >>> def gated(z, theta):
@@ -38,7 +38,7 @@ class AutomaticField(VectorField):
             ``(n, channels, *sites)``, and the controls by name, to the velocities by slot, in the
             same shapes; a slot left out has velocity 0. Each sample by itself.
         slots: Width of each slot in packing order, or a `Slot` for an image.
-        controls: Shape of each control theta_b, as the function wants it.
+        controls: Shape of each control $\theta_b$, as the function wants it.
         weights: Metric of each control: a positive number, or a matrix that acts on the first
             axis; 1 where it is left out.
 
@@ -124,16 +124,16 @@ class AutomaticField(VectorField):
         return {k: self.metrics[k].solve(g) for k, g in pull(p)[0].items()}
 
     def pull_back(self, z: Tensor, p: Tensor, theta: Control) -> Tensor:
-        """(d_z f)^T p for each row."""
+        r"""$(\mathrm{d}_z f)^\top p$ for each row."""
         back: Tensor = torch.func.vjp(lambda y: self.velocity(y, theta), z)[1](p)[0]
         return back
 
     def penalty(self, theta: Control) -> Tensor:
-        """R(theta) = 1/2 sum_b <theta_b, M_b theta_b>, shape ``(*runs)``."""
+        r"""$R(\theta) = \tfrac12\sum_b \langle\theta_b, M_b\theta_b\rangle$, shape ``(*runs)``."""
         return 0.5 * torch.stack([m.square(theta[k]) for k, m in self.metrics.items()]).sum(0)
 
     def energy(self, q: Tensor, p: Tensor) -> Tensor:
-        """H = sum_j p_j . f(q_j, theta) - R at the maximising theta, shape ``(*runs)``."""
+        r"""$H = \sum_j p_j\cdot f(q_j,\theta) - R$ at the maximising theta, shape ``(*runs)``."""
         theta = self.theta(q, p)
         return (p * self.velocity(q, theta)).sum((-1, -2)) - self.penalty(theta)
 

@@ -16,7 +16,7 @@ Times = Tensor | Sequence[float | Tensor]
 
 @dataclass(frozen=True)
 class Dense:
-    """Cubic Hermite interpolant of states and velocities at nodes, with error O(h^4).
+    """Cubic Hermite interpolant of states and velocities at nodes, with error $O(h^4)$.
 
     Where the control jumps, at the end of a block, the velocity on either side is that side's.
 

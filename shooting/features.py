@@ -38,7 +38,7 @@ class Feature(ABC):
 
     @abstractmethod
     def value(self, parts: Parts) -> Tensor:
-        """phi(z) ``(..., n, *sites, F)`` from the slots ``(..., n, *sites, width)``."""
+        r"""$\varphi(z)$ ``(..., n, *sites, F)`` from the slots ``(..., n, *sites, width)``."""
 
     @abstractmethod
     def pull_back(self, parts: Parts, bar: Tensor) -> dict[str, Tensor]:
@@ -141,7 +141,7 @@ PADDINGS = ("periodic", "zero")
 
 @dataclass(frozen=True)
 class Patches(OfSlot):
-    r"""phi(u) = the $k \times k$ patch around site u of an image slot, or of sigma of it.
+    r"""$\varphi(u)$ = the $k \times k$ patch around site u of an image slot, or of sigma of it.
 
     Its control is a convolution kernel ``(out, channels * k * k)``, as in
     `torch.nn.functional.conv2d` after a reshape; weights are shared over sites.

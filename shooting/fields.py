@@ -37,7 +37,7 @@ class Term:
         >>> term = Term("theta1", out="x", feature=Activated("v", "relu"))
 
     Attributes:
-        name: Name of the control theta_b, e.g. ``"theta1"``.
+        name: Name of the control $\theta_b$, e.g. ``"theta1"``.
         out: Slot whose velocity the term feeds.
         feature: The feature $\varphi_b$; a slot's name stands for the slot itself, None for the
             constant 1 (a bias).
@@ -107,11 +107,11 @@ class Drift:
 
 
 class VectorField(StateSpace):
-    """What a solve asks of a vector field that is linear in its controls.
+    r"""What a solve asks of a vector field that is linear in its controls.
 
     Attributes:
         forms: The forms of the shooting system it knows: ``theta``, and perhaps ``kernel``.
-        shapes: Shape ``(out, F)`` of each control theta_b.
+        shapes: Shape ``(out, F)`` of each control $\theta_b$.
         drift: Whether it moves without control: R then varies over depth.
     """
 
@@ -129,11 +129,11 @@ class VectorField(StateSpace):
 
     @abstractmethod
     def pull_back(self, z: Tensor, p: Tensor, theta: Control) -> Tensor:
-        """(d_z f)^T p for each row."""
+        r"""$(\mathrm{d}_z f)^\top p$ for each row."""
 
     @abstractmethod
     def penalty(self, theta: Control) -> Tensor:
-        """R(theta), shape ``(*runs)``."""
+        r"""$R(\theta)$, shape ``(*runs)``."""
 
     @abstractmethod
     def energy(self, q: Tensor, p: Tensor) -> Tensor:
@@ -240,7 +240,7 @@ class Field(VectorField):
         return [t.name for t, phi in pairs if t.out == out and phi.key == key]
 
     def features(self, z: Tensor) -> list[Tensor]:
-        """phi_b(z) of each term, one row per sample and site: ``(..., rows, F)``."""
+        r"""$\varphi_b(z)$ of each term, one row per sample and site: ``(..., rows, F)``."""
         return self._features(self.split(z))
 
     def _features(self, parts: Parts) -> list[Tensor]:
@@ -283,7 +283,7 @@ class Field(VectorField):
         return self._joined(self._drifted(out, parts))
 
     def pull_back(self, z: Tensor, p: Tensor, theta: Control) -> Tensor:
-        """(d_z f)^T p for each row, from the features' pull-backs: the adjoint equation (3.3)."""
+        r"""$(\mathrm{d}_z f)^\top p$ for each row, from the features' pull-backs (3.3)."""
         parts, costate = self.split(z), self._by_rows(self.split(p))
         out = {name: torch.zeros_like(s) for name, s in parts.items()}
         for t, phi in zip(self.terms, self._phi, strict=True):
@@ -292,7 +292,7 @@ class Field(VectorField):
         return self.pack(self._drift_pulled(out, parts, costate))
 
     def penalty(self, theta: Control) -> Tensor:
-        """R(theta) = 1/2 sum_b <theta_b, M_b theta_b>, shape ``(*runs)``."""
+        r"""$R(\theta) = \tfrac12\sum_b \langle\theta_b, M_b\theta_b\rangle$, shape ``(*runs)``."""
         return 0.5 * torch.stack([t.metric.square(theta[t.name]) for t in self.terms]).sum(0)
 
     # --- kernel (Gram) form ----------------------------------------------------------------
@@ -320,7 +320,9 @@ class Field(VectorField):
         return self.pack(self._drift_pulled(out, parts, costate))
 
     def energy(self, q: Tensor, p: Tensor) -> Tensor:
-        """H = 1/2 sum_jk p_j . K(q_j, q_k) p_k + sum_j p_j . drift(q_j), shape ``(*runs)``.
+        r"""The Hamiltonian, shape ``(*runs)``.
+
+        $$H = \tfrac12 \sum_{j,k} p_j\cdot K(q_j, q_k)\,p_k + \sum_j p_j\cdot \mathrm{drift}(q_j)$$
 
         Without a drift H = R.
         """

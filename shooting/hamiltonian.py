@@ -34,7 +34,7 @@ def pontryagin(field: VectorField, q: Tensor, p: Tensor, theta: Control) -> Tens
 
 
 def hamiltonian(field: VectorField, q: Tensor, p: Tensor) -> Tensor:
-    """Reduced Hamiltonian max_theta H(q, p, theta), shape ``(*runs)``; equals R(theta(q, p))."""
+    r"""Reduced Hamiltonian $\max_\theta H(q, p, \theta) = R(\theta(q, p))$, shape ``(*runs)``."""
     return pontryagin(field, q, p, field.theta(q, p))
 
 
@@ -83,7 +83,7 @@ def kernel_system(field: Field) -> System:
 
 
 def momentum_map(field: VectorField, q: Tensor, p: Tensor, *, slot: str = "x") -> Tensor:
-    """J = X^T P - P^T X, conserved because only inner products of the slot enter H.
+    r"""$J = X^\top P - P^\top X$, conserved because only inner products of the slot enter H.
 
     Args:
         field: A field whose features of the slot are the slot itself (not sigma of it).

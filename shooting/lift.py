@@ -27,9 +27,9 @@ class Lift(FixedModule):
 
     Attributes:
         kind: As given.
-        weight: Theta12 ``(*runs, hidden, width)``, a parameter if it is learned, else a buffer;
-            absent if there is nothing to lift to.
-        bias: b12 ``(*runs, hidden)``.
+        weight: $\Theta_{12}$ ``(*runs, hidden, width)``, a parameter if it is learned, else a
+            buffer; absent if there is nothing to lift to.
+        bias: $b_{12}$ ``(*runs, hidden)``.
 
     Raises:
         ValueError: If the kind is unknown.
@@ -77,7 +77,7 @@ class Lift(FixedModule):
             self.register_buffer(part, value * (self.kind == "fixed"))
 
     def forward(self, x: Tensor) -> Tensor:
-        """State z(0) = [x | Theta12 x + b12] of packed data x ``(*runs, n, d)``."""
+        r"""State $z(0) = [x \mid \Theta_{12} x + b_{12}]$ of packed data x ``(*runs, n, d)``."""
         if not self.hidden:
             return x
         slot, (first, *others) = self._slot, self.space.spaces

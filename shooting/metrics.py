@@ -57,7 +57,7 @@ class Metric(Fixed):
         return p / self._number
 
     def square(self, theta: Tensor) -> Tensor:
-        """<theta, M theta>, shape ``(*runs)``."""
+        r"""$\langle\theta, M\theta\rangle$, shape ``(*runs)``."""
         return self._number * (theta**2).sum((-1, -2))
 
     def apply(self, theta: Tensor) -> Tensor:
@@ -109,7 +109,7 @@ class MatrixMetric(Metric):
         return p @ self._inverse.to(p)
 
     def square(self, theta: Tensor) -> Tensor:
-        """<theta, M theta>, shape ``(*runs)``."""
+        r"""$\langle\theta, M\theta\rangle$, shape ``(*runs)``."""
         return (theta * (self._matrix.to(theta) @ theta)).sum((-1, -2))
 
     def apply(self, theta: Tensor) -> Tensor:

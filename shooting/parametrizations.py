@@ -55,14 +55,14 @@ class ParticleInit:
 
 
 class Parametrization(FixedModule):
-    """Common part of the four models: parameters, lift and call signature.
+    r"""Common part of the four models: parameters, lift and call signature.
 
     Args:
         space: The slots of a state, usually a vector field; the first slot is the data's.
         seeds: One seed per run; the model then carries a leading run axis.
         seed: Seed of a single run without run axis, used when `seeds` is None.
-        lift: Map v(0) = Theta12 x(0) + b12 of the other slots: ``learned``, ``fixed`` (at its
-            random initial value) or ``zero``.
+        lift: Map $v(0) = \Theta_{12} x(0) + b_{12}$ of the other slots: ``learned``, ``fixed`` (at
+            its random initial value) or ``zero``.
         solver: How to integrate.
 
     Raises:
@@ -288,7 +288,7 @@ class Controlled(Parametrization):
         """Dense output: the path of data as a function of time, ``path = model.dense(x, [0, 1])``.
 
         Between the solver's nodes it is the cubic Hermite interpolant of states and velocities,
-        whose error is O(h^4); ``path(0.3)`` and ``path([0.1, 0.7])`` give positions.
+        whose error is $O(h^4)$; ``path(0.3)`` and ``path([0.1, 0.7])`` give positions.
 
         Args:
             x: Data, as in the call.
