@@ -7,101 +7,117 @@ that layer l is stationary where H(x_l, p_{l+1}, .) is.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from shooting.randomness import generator
-from shooting.study.theory.direct import descend
 from shooting.study.theory.nonlinear import Shallow, quadratic, threshold
 
 
 @dataclass(frozen=True)
-class Data:
-    """Points of the line, their targets and the weight of the loss.
+class Problem:
+    """Points of the line to be moved by L layers.
 
     Attributes:
         x: Data ``(n, 1)``.
         y: Targets ``(n, 1)``.
+        net: The layer.
+        layers: Number L.
         weight: lambda.
+        decay: Factor of R; 1 in the theorem, another is a control.
     """
 
     x: Tensor
     y: Tensor
-    weight: float = 100.0
+    net: Shallow
+    layers: int
+    weight: float = 10.0
+    decay: float = 1.0
+
+    def states(self, theta: Tensor) -> list[Tensor]:
+        """x_0 to x_L, each ``(*runs, n, 1)``, for weights ``(*runs, L, size)``."""
+        path = [self.x.expand(*theta.shape[:-2], *self.x.shape)]
+        for layer in theta.unbind(-2):
+            path.append(path[-1] + self.net.velocity(path[-1], layer) / self.layers)
+        return path
+
+    def loss(self, end: Tensor) -> Tensor:
+        """lambda sum |x_L - y|^2 / 2, per run."""
+        return 0.5 * self.weight * ((end - self.y) ** 2).sum((-1, -2))
+
+    def objective(self, theta: Tensor) -> Tensor:
+        """h sum R + the loss, per run."""
+        penalty = self.decay * quadratic(self.net, theta).mean(-1)
+        return penalty + self.loss(self.states(theta)[-1])
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A network and its costates.
+class Layers:
+    """One network, layer by layer.
 
     Attributes:
-        net: The layer.
-        theta: Weights of each layer ``(L, size)``.
-        states: x_0 to x_L ``(L + 1, n, 1)``.
-        costates: p_0 to p_L ``(L + 1, n, 1)``.
-        slope: Largest entry of the gradient in the weights, as a function of depth.
+        strength: |a| |u| of each neuron ``(L, m)``.
+        gains: |G(u/|u|)| of each neuron ``(L, m)``.
+        thresholds: tau of each layer ``(L,)``, exactly.
     """
 
-    net: Shallow
-    theta: Tensor
-    states: Tensor
-    costates: Tensor
-    slope: float
+    strength: Tensor
+    gains: Tensor
+    thresholds: Tensor
 
-    def thresholds(self, *, scale: float = 1.0) -> Tensor:
-        """tau of each layer ``(L,)``, exactly, for momenta times `scale`."""
-        pairs = zip(self.states[:-1], scale * self.costates[1:], strict=True)
-        return torch.stack([threshold(q, p)[0] for q, p in pairs])
-
-    def gains(self, *, least: float = 0.01) -> Tensor:
-        """|G(u/|u|)| of all neurons with |a| |u| above `least`, in all layers."""
-        a, w, c, _ = self.net.split(self.theta)
-        u = torch.cat([w, c.unsqueeze(-1)], dim=-1)
-        length = torch.linalg.vector_norm(u, dim=-1)
-        unit = u / length.unsqueeze(-1)
-        fires = torch.relu(self.states[:-1] @ unit[..., :-1].mT + unit[..., None, :, -1])
-        gain = (self.costates[1:].mT @ fires).squeeze(-2).abs()
-        return gain[torch.linalg.vector_norm(a, dim=-1) * length > least]
-
-
-def states_of(net: Shallow, theta: Tensor, x: Tensor) -> list[Tensor]:
-    """x_0 to x_L for weights ``(L, size)``."""
-    path = [x]
-    for layer in theta:
-        path.append(path[-1] + net.velocity(path[-1], layer) / len(theta))
-    return path
-
-
-def objective(net: Shallow, data: Data, theta: Tensor, *, decay: float = 1.0) -> Tensor:
-    """h sum R + lambda sum |x_L - y|^2 / 2."""
-    end = states_of(net, theta, data.x)[-1]
-    penalty = decay * quadratic(net, theta).mean()
-    return penalty + 0.5 * data.weight * ((end - data.y) ** 2).sum()
+    def active(self, least: float) -> Tensor:
+        """Which neurons have |a| |u| of at least `least`, ``(L, m)``."""
+        return self.strength >= least
 
 
 def train(
-    net: Shallow, data: Data, *, layers: int, seed: int = 0, decay: float = 1.0, scale: float = 0.5
-) -> Trained:
-    """Minimise the objective by L-BFGS from random weights.
+    problem: Problem,
+    seeds: Sequence[int],
+    *,
+    steps: int = 4000,
+    rate: float = 0.02,
+    scale: float = 0.5,
+) -> Tensor:
+    """Minimise the objective by Adam, its rate annealed to zero, from random weights.
 
     Args:
-        net: The layer.
-        data: What to fit.
-        layers: Number L.
-        seed: Of the weights at the start.
-        decay: Factor of R; another than one is a control.
+        problem: What to fit.
+        seeds: One run for each.
+        steps: Number of steps; with 0 the weights at the start are returned.
+        rate: First learning rate.
         scale: Standard deviation of the weights at the start.
+
+    Returns:
+        Weights ``(runs, L, size)``.
     """
-    g = generator(seed, "weights")
-    theta = scale * torch.randn(layers, net.size, generator=g, dtype=torch.float64)
-    theta.requires_grad_()
-    descend(theta, lambda th: objective(net, data, th, decay=decay))
-    path = states_of(net, theta, data.x)
-    end = 0.5 * data.weight * ((path[-1] - data.y) ** 2).sum()
-    costates = [-c for c in torch.autograd.grad(end, path[1:], retain_graph=True)]
-    (slope,) = torch.autograd.grad(objective(net, data, theta, decay=decay), theta)
-    momenta = torch.stack([torch.zeros_like(data.x), *costates])  # p_0 is needed nowhere
-    states = torch.stack([s.detach() for s in path])
-    return Trained(net, theta.detach(), states, momenta, float(layers * slope.abs().max()))
+    shape = (problem.layers, problem.net.size)
+    draws = [
+        torch.randn(shape, generator=generator(s, "weights"), dtype=torch.float64) for s in seeds
+    ]
+    theta = (scale * torch.stack(draws)).requires_grad_()
+    optimiser = torch.optim.Adam([theta], lr=rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(steps, 1))
+    for _ in range(steps):
+        optimiser.zero_grad()
+        problem.objective(theta).sum().backward()
+        optimiser.step()
+        schedule.step()
+    return theta.detach()
+
+
+def inspect(problem: Problem, theta: Tensor) -> Layers:
+    """Strengths, gains and thresholds of one network with weights ``(L, size)``."""
+    path = problem.states(theta.detach().requires_grad_())
+    momenta = torch.autograd.grad(-problem.loss(path[-1]), path[1:])
+    q, p = torch.stack(path[:-1]).detach(), torch.stack(momenta)
+    a, w, c, _ = problem.net.split(theta)
+    u = torch.cat([w, c.unsqueeze(-1)], dim=-1)
+    length = torch.linalg.vector_norm(u, dim=-1)
+    unit = u / length.unsqueeze(-1)
+    fires = torch.relu(q @ unit[..., :-1].mT + unit[..., None, :, -1])
+    gains = torch.linalg.vector_norm(fires.mT @ p, dim=-1)
+    tau = torch.stack([threshold(*pair)[0] for pair in zip(q, p, strict=True)])
+    return Layers(torch.linalg.vector_norm(a, dim=-1) * length, gains, tau)

@@ -11,7 +11,7 @@ from statistics import median
 
 import yaml
 
-from shooting.study.paths import book_file
+from shooting.study.paths import CHECKOUT, book_file
 from shooting.study.storage import atomic_write
 from shooting.study.universality.bounds import ball_cover
 from shooting.study.universality.targets import BUILT_IN
@@ -121,7 +121,7 @@ def stored() -> dict[tuple[str, Trial], Outcome]:
 
 def record() -> None:
     """Run all trials and write what they found, after each one."""
-    rows, path = [], book_file(".") / RECORD
+    rows, path = [], CHECKOUT / "book" / RECORD
     for trial in TRIALS:
         for name in BUILT_IN:
             found = attempt(name, trial)
