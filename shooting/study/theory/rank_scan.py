@@ -109,6 +109,15 @@ def draw(seed: int) -> Ensemble:
     return Ensemble(field if biases else without_biases(field), q, 0.7 * p / k**0.5)
 
 
+def all_on(dim: int, inflation: int, particles: int, *, biases: bool) -> Ensemble:
+    """An ensemble all of whose units fire: one group of `particles`, without changes."""
+    g = generator(0, "all on", dim, inflation, particles)
+    q, p = torch.randn(2, particles, dim * (inflation + 1), generator=g, dtype=torch.float64)
+    q[:, dim:] = 4 + 0.3 * q[:, dim:]
+    field = UpDown(dim, inflation)
+    return Ensemble(field if biases else without_biases(field), q, 0.2 * p / particles)
+
+
 def mixings(field: Field, fires: Tensor) -> int:
     """2 K S less one for each dead unit, m^2 (m^2 - m with biases) for each group of m: wrong."""
     bias = int(any(term.is_bias for term in field.terms))
@@ -127,14 +136,14 @@ def indistinct(fires: Tensor) -> bool:
     return len(set(rows)) < len(rows)
 
 
-def examine(seed: int) -> Finding | None:
+def examine(seed: int, *, steps: int = STEPS) -> Finding | None:
     """Rank and bound of one ensemble; None if the solver cannot tell two particles apart."""
     e = draw(seed)
-    times = torch.linspace(0, 1, STEPS + 1, dtype=torch.float64)
-    fires = firing(e.field, e.q, e.p, times, step=1 / STEPS)
+    times = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
+    fires = firing(e.field, e.q, e.p, times, step=1 / steps)
     if indistinct(fires):
         return None
-    jacobian = control_jacobian(e.field, e.q, e.p, times, step=1 / STEPS)
+    jacobian = control_jacobian(e.field, e.q, e.p, times, step=1 / steps)
     s = torch.linalg.svdvals(jacobian)
     values, bound = [*(s / s[0]).tolist(), 0.0], relu_rank(e.field, fires)
     rank = sum(v > ROUNDING for v in values)
