@@ -1,6 +1,6 @@
 """What limits the trained particles of the universality chapter: one thing changed at a time.
 
-The trials take about half an hour on one core, so that the page reads what they found. Remake it
+The trials take about a quarter of an hour on one core, so that the page reads what they found. Remake it
 by ``python -m shooting.study.universality.limits``.
 """
 
@@ -19,8 +19,8 @@ from shooting.study.universality.training import sup_error, train_particles
 
 RECORD = "trained_limits.yaml"
 
-# Set before the trials: a change matters if it halves the median error of a field. Seeds of one
-# setting differ by a factor of up to 1.6, so that a smaller change would be chance.
+# Set before the trials: a change matters if it halves the median error of a field. Seeds of the
+# trainings known then differed by a factor of up to 1.6, so that a smaller change could be chance.
 HALVES = 0.5
 
 
