@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from shooting import Affine
-from shooting.study.theory.intermediate_losses import Watched, fit_ensemble
+from shooting.study.theory.intermediate_losses import (
+    Watched,
+    fit_ensemble,
+    shoot_with_kicks,
+    value,
+)
 
 
 def turned(x: Tensor, angle: float) -> Tensor:
@@ -32,46 +39,66 @@ def turns(second: float, *, points: int = 5, weight: float = 10.0) -> Watched:
     return Watched(Affine(2, sigma="tanh"), x, (0.5, 1.0), targets, weight)
 
 
-def lowest(
-    problem: Watched, counts: Sequence[int], *, starts: int, iterations: int
-) -> list[list[float]]:
-    """E of smooth ensembles for rising numbers of particles, positions and momenta free.
+@dataclass(frozen=True)
+class Smooth:
+    """A smooth ensemble and its objective.
 
-    The first value of each list continues the best ensemble so far with new particles that have
-    no momentum and change nothing, so that it cannot be above the best of fewer particles.
-
-    Args:
-        problem: The control problem.
-        counts: Rising numbers of particles, each at least the number of data points.
-        starts: Random starts for each number.
-        iterations: Levenberg-Marquardt steps of each fit.
-
-    Returns:
-        For each count the values found: the continued one, if there is one, then the random ones.
+    Attributes:
+        q: Initial positions ``(K, S)``.
+        p: Initial momenta ``(K, S)``.
+        value: E as the fit's solver sees it.
     """
-    best: tuple[float, Tensor, Tensor] | None = None
-    found = []
+
+    q: Tensor
+    p: Tensor
+    value: float
+
+    def exact(self, problem: Watched, *, step: float = 0.005) -> float:
+        """E by a solver too fine to be exploited."""
+        return float(value(problem, shoot_with_kicks(problem, self.q, self.p, None, step=step)))
+
+
+def spread(problem: Watched, count: int, *, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Random particles (q, p), the first ones on the data; each ``(count, S)``."""
+    x, g = problem.start, torch.Generator().manual_seed(seed)
+    extra = 0.8 * torch.randn(count - len(x), *x.shape[1:], generator=g, dtype=x.dtype)
+    p = 0.3 * torch.randn(count, *x.shape[1:], generator=g, dtype=x.dtype)
+    return torch.cat([x, extra]), p
+
+
+def improve(
+    problem: Watched, first: tuple[Tensor, Tensor], *, iterations: int, step: float
+) -> Smooth:
+    """Levenberg-Marquardt on positions and momenta of a smooth ensemble."""
+    how = {"iterations": iterations, "step": step}
+    shot, found = fit_ensemble(problem, *first, kicked=False, **how)  # type: ignore[arg-type]
+    q, p = (s.detach() for s in shot.starts[0])
+    return Smooth(q, p, found)
+
+
+def patient(
+    problem: Watched, count: int, iterations: Sequence[int], *, step: float = 0.025, seed: int = 0
+) -> list[Smooth]:
+    """One descent from random particles, looked at after the given numbers of iterations."""
+    now, out = spread(problem, count, seed=seed), []
+    for before, after in itertools.pairwise((0, *iterations)):
+        out.append(improve(problem, now, iterations=after - before, step=step))
+        now = out[-1].q, out[-1].p
+    return out
+
+
+def grown(
+    problem: Watched, counts: Sequence[int], *, iterations: int, step: float = 0.1
+) -> list[Smooth]:
+    """Each ensemble continues the one before with new particles that have no momentum.
+
+    The new ones change nothing at first, so that values cannot rise.
+    """
+    out: list[Smooth] = []
     for count in counts:
-        values = []
-        for q, p in _first(problem, count, starts, best):
-            shot, value = fit_ensemble(problem, q, p, kicked=False, iterations=iterations)
-            values.append(value)
-            if best is None or value < best[0]:
-                best = (value, *(s.detach() for s in shot.starts[0]))
-        found.append(values)
-    return found
-
-
-def _first(
-    problem: Watched, count: int, starts: int, best: tuple[float, Tensor, Tensor] | None
-) -> list[tuple[Tensor, Tensor]]:
-    x, out = problem.start, []
-    for seed in range(starts):
-        g = torch.Generator().manual_seed(seed)
-        extra = 0.8 * torch.randn(count - len(x), *x.shape[1:], generator=g, dtype=x.dtype)
-        p = 0.3 * torch.randn(count, *x.shape[1:], generator=g, dtype=x.dtype)
-        out.append((torch.cat([x, extra]), p))
-    if best is not None:
-        new = out[0][0][: count - len(best[1])]
-        out.insert(0, (torch.cat([best[1], new]), torch.cat([best[2], torch.zeros_like(new)])))
+        q, p = spread(problem, count)
+        if out:
+            new = q[: count - len(out[-1].q)]
+            q, p = torch.cat([out[-1].q, new]), torch.cat([out[-1].p, torch.zeros_like(new)])
+        out.append(improve(problem, (q, p), iterations=iterations, step=step))
     return out
