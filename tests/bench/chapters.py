@@ -86,7 +86,7 @@ def measure_pairs() -> dict[str, Any]:
         if n < 64:
             regular.append(float(meanfield.distance(solve(even(n)), truth)))
     order = slope(list(counts[1:]), random[1:])
-    return {"counts": counts, "draws": draws, "random": random, "even": regular, "order": -order}
+    return {"counts": counts, "draws": draws, "random": random, "even": regular, "order": order}
 
 
 def measure_segments() -> dict[str, Any]:
