@@ -15,6 +15,8 @@ from typing import Any
 FOLDED = {"hide-input", "remove-input", "hide-cell", "remove-cell"}
 COLUMNS = 86  # of code that is not cut at 1400 pixels
 WORDS_A_MINUTE = 200
+INLINE, ROW = 2, 20  # words that a formula in a line, and a row of a displayed one, take as long as
+SLOWLY = 3  # a proof is followed line by line, at a third of the pace
 LINES_A_MINUTE = 10  # of code in sight
 STEP = 5  # minutes to which a time is rounded up
 TIME = re.compile(r"\*Reading time:\* (\d+) minutes")
@@ -25,7 +27,13 @@ NO_TEXT = re.compile(
     re.M,
 )
 MATHS = re.compile(r"^`{3,}\{math\}.*?^`{3,}\s*$", re.M | re.S)
-HIDDEN = re.compile(r"^(?P<fence>`{3,})\{dropdown\}.*?^(?P=fence)\s*$", re.M | re.S)
+SHOWN = re.compile(r"^`{3,}\{math\}\n(?P<a>.*?)^`{3,}\s*$|\$\$(?P<b>.*?)\$\$", re.M | re.S)
+PROOF = re.compile(
+    r"^(?P<fence>`{3,})\{(?:dropdown\} *Proof|prf:proof\}).*?^(?P=fence)\s*$", re.M | re.S
+)
+INNER = re.compile(r"(?<!\$)\$[^$\n]+\$(?!\$)")
+# a reader of a chapter reads its proofs, also folded ones; solutions and notes are looked up
+HIDDEN = re.compile(r"^(?P<fence>`{3,})\{dropdown\}(?! *Proof).*?^(?P=fence)\s*$", re.M | re.S)
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,7 @@ class Measures:
         visible: Lines of code that are not folded.
         longest: Characters of the longest line of code, folded ones included.
         before_picture: Words before the first picture; None without one.
-        minutes: For words and code in sight, rounded up to five.
+        minutes: For words, formulas, proofs and code in sight, rounded up to five.
         stated: Minutes that the page states; None if it states none.
     """
 
@@ -52,13 +60,27 @@ def words(text: str) -> int:
     return len(re.findall(r"[^\W_]+", NO_TEXT.sub(" ", MATHS.sub(" ", text))))
 
 
+def formulas(text: str) -> int:
+    """Words that the formulas of a text take as long as: by the row where displayed."""
+    shown = [m["a"] or m["b"] or "" for m in SHOWN.finditer(text)]
+    rows = sum(1 + body.count("\\\\") for body in shown)
+    return ROW * rows + INLINE * len(INNER.findall(SHOWN.sub(" ", text)))
+
+
+def pace(text: str) -> int:
+    """Words that a text takes as long as: with its formulas, and proofs read slowly."""
+    proofs = sum(words(m[0]) + formulas(m[0]) for m in PROOF.finditer(text))
+    plain = PROOF.sub(" ", text)
+    return words(plain) + formulas(plain) + SLOWLY * proofs
+
+
 def measure(notebook: dict[str, Any]) -> Measures:
     """Measure an executed notebook."""
     cells = notebook["cells"]
     texts = ["".join(c["source"]) for c in cells if c["cell_type"] == "markdown"]
     code = [c for c in cells if c["cell_type"] == "code"]
     visible = sum(len(_lines(c)) for c in code if not FOLDED & set(c["metadata"].get("tags", [])))
-    read = sum(words(HIDDEN.sub(" ", text)) for text in texts)
+    read = sum(pace(HIDDEN.sub(" ", text)) for text in texts)
     minutes = read / WORDS_A_MINUTE + visible / LINES_A_MINUTE
     stated = TIME.search("\n".join(texts))
     return Measures(

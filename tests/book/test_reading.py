@@ -140,3 +140,23 @@ def test_control_a_page_of_the_old_kind_is_noticed():
 )
 def test_words_are_those_that_are_read(text, count):
     assert reading.words(text) == count
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("A word $x$ here.", 3 + 2),  # a formula in a line takes as long as two words
+        ("$$a = b \\\\ c = d$$", 2 * 20),  # two displayed rows
+        ("```{math}\n:label: eq-x\na = b\n```\nafter", 20 + 1),
+        ("`````{dropdown} Proof: short\n````{prf:proof}\ntwo words\n````\n`````", 3 * 2),
+        ("````{prf:proof}\ntwo $x$ words\n````", 3 * (2 + 2)),  # also unfolded
+    ],
+)
+def test_formulas_and_proofs_take_time(text, count):
+    assert reading.pace(reading.HIDDEN.sub(" ", text)) == count
+
+
+def test_control_solutions_and_notes_are_looked_up_not_read():
+    for title in ("Solution", "What the paper prints"):
+        text = f"seen\n```{{dropdown}} {title}\nfive words that nobody reads\n```"
+        assert reading.pace(reading.HIDDEN.sub(" ", text)) == 1
