@@ -1,6 +1,6 @@
 """What a page asks of its reader: code in sight, words before the first picture, minutes.
 
-Usage: python reading.py NOTEBOOK...   (a line for each)
+Usage: python reading.py NOTEBOOK...   (a line for each; --write: pages state their time)
 """
 
 import json
@@ -19,6 +19,7 @@ INLINE, ROW = 2, 20  # words that a formula in a line, and a row of a displayed 
 SLOWLY = 3  # a proof is followed line by line, at a third of the pace
 LINES_A_MINUTE = 10  # of code in sight
 STEP = 5  # minutes to which a time is rounded up
+LONG = 160  # words of a proof, its formulas counted: at most half a printed page
 TIME = re.compile(r"\*Reading time:\* (\d+) minutes")
 PICTURES = ("image/png", "image/svg+xml")
 # What is no running text: directives' fences and options, formulas, glued keys, addresses
@@ -31,6 +32,7 @@ SHOWN = re.compile(r"^`{3,}\{math\}\n(?P<a>.*?)^`{3,}\s*$|\$\$(?P<b>.*?)\$\$", r
 PROOF = re.compile(
     r"^(?P<fence>`{3,})\{(?:dropdown\} *Proof|prf:proof\}).*?^(?P=fence)\s*$", re.M | re.S
 )
+FIGURE = r"\{(?:glue:)?figure\}"
 INNER = re.compile(r"(?<!\$)\$[^$\n]+\$(?!\$)")
 # a reader of a chapter reads its proofs, also folded ones; solutions and notes are looked up
 HIDDEN = re.compile(r"^(?P<fence>`{3,})\{dropdown\}(?! *Proof).*?^(?P=fence)\s*$", re.M | re.S)
@@ -46,6 +48,7 @@ class Measures:
         before_picture: Words before the first picture; None without one.
         minutes: For words, formulas, proofs and code in sight, rounded up to five.
         stated: Minutes that the page states; None if it states none.
+        unpictured: Long proofs without a picture between the long proof before and them.
     """
 
     visible: int
@@ -53,6 +56,7 @@ class Measures:
     before_picture: int | None
     minutes: int
     stated: int | None
+    unpictured: int
 
 
 def words(text: str) -> int:
@@ -89,6 +93,7 @@ def measure(notebook: dict[str, Any]) -> Measures:
         before_picture=_before_picture(cells),
         minutes=STEP * math.ceil(minutes / STEP),
         stated=int(stated[1]) if stated else None,
+        unpictured=_unpictured(cells),
     )
 
 
@@ -101,14 +106,28 @@ def _before_picture(cells: list[dict[str, Any]]) -> int | None:
     for cell in cells:
         if cell["cell_type"] == "markdown":
             text = "".join(cell["source"])
-            head, figure, _ = text.partition("{figure}")
-            head, glued, _ = head.partition("{glue:figure}")
+            head, *figure = re.split(FIGURE, text, maxsplit=1)
             count += words(head)
-            if figure or glued:
+            if figure:
                 return count
         elif any(_is_picture(output) for output in cell["outputs"]):
             return count
     return None
+
+
+def _unpictured(cells: list[dict[str, Any]]) -> int:
+    seen, count = False, 0
+    for cell in cells:
+        text = "".join(cell["source"])
+        if cell["cell_type"] == "code":
+            seen |= any(_is_picture(output) for output in cell["outputs"])
+            continue
+        for found in re.finditer(f"{PROOF.pattern}|(?P<figure>{FIGURE})", text, PROOF.flags):
+            if found["figure"]:
+                seen = True
+            elif words(found[0]) + formulas(found[0]) > LONG:
+                count, seen = count + (not seen), False
+    return count
 
 
 def _is_picture(output: dict[str, Any]) -> bool:
@@ -124,9 +143,21 @@ def lines(paths: list[Path]) -> Iterator[str]:
         yield (
             f"{path.stem:28s} visible {found.visible:4d}  longest {found.longest:4d}  "
             f"words before a picture {found.before_picture!s:>5}  "
+            f"long proofs without one {found.unpictured}  "
             f"minutes {found.minutes:3d} (stated {found.stated})"
         )
 
 
+def write(path: Path) -> None:
+    """Make a page state its reading time."""
+    text = path.read_text(encoding="utf-8")
+    stated = f"*Reading time:* {measure(json.loads(text)).minutes} minutes"
+    path.write_text(TIME.sub(stated, text), encoding="utf-8")
+
+
 if __name__ == "__main__":
-    print("\n".join(lines([Path(name) for name in sys.argv[1:]])))
+    pages = [Path(name) for name in sys.argv[1:] if name != "--write"]
+    if "--write" in sys.argv:
+        for page in pages:
+            write(page)
+    print("\n".join(lines(pages)))

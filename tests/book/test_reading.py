@@ -93,6 +93,21 @@ def test_reading_times_are_those_of_words_and_code(path):
     assert found.stated == found.minutes
 
 
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
+def test_a_picture_comes_before_each_long_proof(path):
+    assert reading.measure(load(path)).unpictured == 0
+
+
+def test_writing_a_time_changes_the_time_only(tmp_path):
+    page = tmp_path / "page.ipynb"
+    text = CHAPTERS[1].read_text(encoding="utf-8")
+    page.write_text(text.replace("*Reading time:* ", "*Reading time:* 9"), encoding="utf-8")
+    reading.write(page)
+    found = reading.measure(load(page))
+    assert found.stated == found.minutes
+    assert reading.TIME.sub("", page.read_text(encoding="utf-8")) == reading.TIME.sub("", text)
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_pictures_have_one_width_and_tables_no_bare_index(path):
     notebook = load(path)
@@ -154,6 +169,21 @@ def test_words_are_those_that_are_read(text, count):
 )
 def test_formulas_and_proofs_take_time(text, count):
     assert reading.pace(reading.HIDDEN.sub(" ", text)) == count
+
+
+def test_control_a_long_proof_without_a_picture_is_noticed():
+    proof = "```{prf:proof}\n" + "word " * (reading.LONG + 1) + "\n```"
+    short = "```{prf:proof}\n" + "word " * reading.LONG + "\n```"
+    drawing = new_code_cell(outputs=[new_output("display_data", {"image/png": ""})])
+    first, *others = new_markdown_cell(proof), new_markdown_cell(short), new_markdown_cell(proof)
+    for cells, missed in (
+        ([first], 1),
+        ([drawing, first], 0),
+        ([first, drawing], 1),  # it comes too late
+        ([drawing, first, *others], 1),  # one picture serves one long proof
+        ([new_markdown_cell("```{figure} a.svg\n```\n" + proof)], 0),
+    ):
+        assert reading.measure(new_notebook(cells=cells)).unpictured == missed
 
 
 def test_control_solutions_and_notes_are_looked_up_not_read():
