@@ -116,7 +116,7 @@ def main() -> None:
     head = ["git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"]
     commit = subprocess.run(head, capture_output=True, text=True, check=True).stdout.strip()
     rows = [measure(inflation, 10) for inflation in (16, 64)]
-    record = {"bars": BARS, "commit": commit, "torch": torch.__version__, "runs": rows}
+    record = {"bars": BARS, "commit": commit, "torch": str(torch.__version__), "runs": rows}
     RECORD.write_text(yaml.safe_dump(record, sort_keys=False), encoding="utf-8")
 
 

@@ -138,7 +138,7 @@ def test_observation_between_nodes_is_refused(problem):
 def test_entries_that_rest_at_the_kink_are_counted():
     t = torch.linspace(-1, 1, 41)
     crossing = torch.stack([t, t + 0.02], dim=-1)  # through zero, at a node and between two
-    assert kk.resting(crossing) == 0
+    assert k.resting(crossing) == 0
     stuck = crossing.clone()
     stuck[10:13, 0] = 0.0
-    assert kk.resting(stuck) == 2  # control: three nodes in turn
+    assert k.resting(stuck) == 2  # control: three nodes in turn
