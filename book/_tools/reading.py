@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import nbformat
+import normalise
+
 FOLDED = {"hide-input", "remove-input", "hide-cell", "remove-cell"}
 COLUMNS = 86  # of code that is not cut at 1400 pixels
 WORDS_A_MINUTE = 200
@@ -149,10 +152,11 @@ def lines(paths: list[Path]) -> Iterator[str]:
 
 
 def write(path: Path) -> None:
-    """Make a page state its reading time."""
+    """Make a page state its reading time, and keep its normal form (ids are of the text)."""
     text = path.read_text(encoding="utf-8")
     stated = f"*Reading time:* {measure(json.loads(text)).minutes} minutes"
-    path.write_text(TIME.sub(stated, text), encoding="utf-8")
+    page = nbformat.reads(TIME.sub(stated, text), as_version=4)
+    path.write_text(normalise.text(normalise.normalise(page)), encoding="utf-8")
 
 
 if __name__ == "__main__":

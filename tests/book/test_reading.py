@@ -12,6 +12,8 @@ import statistics
 from io import BytesIO
 from pathlib import Path
 
+import nbformat
+import normalise
 import pytest
 import reading
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
@@ -105,7 +107,10 @@ def test_writing_a_time_changes_the_time_only(tmp_path):
     reading.write(page)
     found = reading.measure(load(page))
     assert found.stated == found.minutes
-    assert reading.TIME.sub("", page.read_text(encoding="utf-8")) == reading.TIME.sub("", text)
+    before = json.loads(reading.TIME.sub("", text))
+    after = json.loads(reading.TIME.sub("", page.read_text(encoding="utf-8")))
+    assert [c["source"] for c in after["cells"]] == [c["source"] for c in before["cells"]]
+    assert normalise.text(normalise.normalise(nbformat.read(page, 4))) == page.read_text("utf-8")
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
