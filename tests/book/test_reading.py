@@ -12,6 +12,8 @@ import statistics
 from io import BytesIO
 from pathlib import Path
 
+import nbformat
+import normalise
 import pytest
 import reading
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
@@ -93,6 +95,24 @@ def test_reading_times_are_those_of_words_and_code(path):
     assert found.stated == found.minutes
 
 
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
+def test_a_picture_comes_before_each_long_proof(path):
+    assert reading.measure(load(path)).unpictured == 0
+
+
+def test_writing_a_time_changes_the_time_only(tmp_path):
+    page = tmp_path / "page.ipynb"
+    text = CHAPTERS[1].read_text(encoding="utf-8")
+    page.write_text(text.replace("*Reading time:* ", "*Reading time:* 9"), encoding="utf-8")
+    reading.write(page)
+    found = reading.measure(load(page))
+    assert found.stated == found.minutes
+    before = json.loads(reading.TIME.sub("", text))
+    after = json.loads(reading.TIME.sub("", page.read_text(encoding="utf-8")))
+    assert [c["source"] for c in after["cells"]] == [c["source"] for c in before["cells"]]
+    assert normalise.text(normalise.normalise(nbformat.read(page, 4))) == page.read_text("utf-8")
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_pictures_have_one_width_and_tables_no_bare_index(path):
     notebook = load(path)
@@ -140,3 +160,38 @@ def test_control_a_page_of_the_old_kind_is_noticed():
 )
 def test_words_are_those_that_are_read(text, count):
     assert reading.words(text) == count
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("A word $x$ here.", 3 + 2),  # a formula in a line takes as long as two words
+        ("$$a = b \\\\ c = d$$", 2 * 20),  # two displayed rows
+        ("```{math}\n:label: eq-x\na = b\n```\nafter", 20 + 1),
+        ("`````{dropdown} Proof: short\n````{prf:proof}\ntwo words\n````\n`````", 3 * 2),
+        ("````{prf:proof}\ntwo $x$ words\n````", 3 * (2 + 2)),  # also unfolded
+    ],
+)
+def test_formulas_and_proofs_take_time(text, count):
+    assert reading.pace(reading.HIDDEN.sub(" ", text)) == count
+
+
+def test_control_a_long_proof_without_a_picture_is_noticed():
+    proof = "```{prf:proof}\n" + "word " * (reading.LONG + 1) + "\n```"
+    short = "```{prf:proof}\n" + "word " * reading.LONG + "\n```"
+    drawing = new_code_cell(outputs=[new_output("display_data", {"image/png": ""})])
+    first, *others = new_markdown_cell(proof), new_markdown_cell(short), new_markdown_cell(proof)
+    for cells, missed in (
+        ([first], 1),
+        ([drawing, first], 0),
+        ([first, drawing], 1),  # it comes too late
+        ([drawing, first, *others], 1),  # one picture serves one long proof
+        ([new_markdown_cell("```{figure} a.svg\n```\n" + proof)], 0),
+    ):
+        assert reading.measure(new_notebook(cells=cells)).unpictured == missed
+
+
+def test_control_solutions_and_notes_are_looked_up_not_read():
+    for title in ("Solution", "What the paper prints"):
+        text = f"seen\n```{{dropdown}} {title}\nfive words that nobody reads\n```"
+        assert reading.pace(reading.HIDDEN.sub(" ", text)) == 1

@@ -139,6 +139,47 @@ def continuation(
     return found
 
 
+def straight_nodes(problem: Problem, segments: int) -> Tensor:
+    """Nodes on the lines from the data to the targets, without costates.
+
+    Args:
+        problem: A problem whose loss sees the whole state.
+        segments: Number of equal segments.
+
+    Returns:
+        First guess of `segmented_gaps`, ``(segments, 2, n, S)``.
+    """
+    share = torch.arange(segments).to(problem.start)[:, None, None] / segments
+    states = problem.start + share * (problem.target - problem.start)
+    return torch.stack([states, torch.zeros_like(states)], dim=1)
+
+
+def segmented_gaps(problem: Problem, nodes: Tensor, *, step: float = 0.05) -> Tensor:
+    """Equations of multiple shooting: z(0) given, no gap at a node, F = 0 at the exit.
+
+    Args:
+        problem: The direct problem.
+        nodes: States and costates at the segments' starts, ``(*runs, segments, 2, n, S)``.
+        step: Largest step of the integrator.
+
+    Returns:
+        Gaps of the same shape.
+    """
+    segments = nodes.shape[-4]
+    q, p = nodes.unbind(-3)
+    solver = Solver("classical", step=step, form="kernel")
+    times = [0.0, problem.horizon / segments]
+    path = shoot(problem.field, q, p, q[..., :0, :], times, solver=solver)
+    q_end, p_end = path.q[..., -1, :, :], path.p[..., -1, :, :]
+    first = (q[..., :1, :, :] - problem.start).unsqueeze(-3)
+    inner = torch.stack([q_end - q.roll(-1, -3), p_end - p.roll(-1, -3)], dim=-3)
+    end = p_end + problem.weight * problem.loss_gradient(q_end)
+    last = end[..., -1:, None, :, :]
+    joined = inner[..., :-1, :, :, :].flatten(-4, -3)
+    flat = torch.cat([first.flatten(-4, -3), joined, last.flatten(-4, -3)], dim=-3)
+    return flat.unflatten(-3, (segments, 2))
+
+
 def descent(
     problem: Problem, p: Tensor, *, iterations: int = 200, step: float = 0.05
 ) -> tuple[Tensor, list[float]]:

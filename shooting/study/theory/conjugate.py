@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from shooting.fields import Field
+from shooting.flow import Solver, shoot
 from shooting.study.theory.bvp import exponential, extremal, jacobian, newton
 from shooting.study.theory.direct import Problem
 
@@ -120,24 +121,89 @@ def path_energy(field: Field, path: Tensor, *, horizon: float = 1.0) -> Tensor:
     return 0.5 * h * (v * p).sum()
 
 
-def second_variation(problem: Problem, p: Tensor, *, segments: int = 24) -> Tensor:
-    """Eigenvalues of the Hessian of the path energy at an extremal, end points held.
+def second_variation(
+    problem: Problem, p: Tensor, *, segments: int = 24, free_end: bool = False
+) -> Tensor:
+    """Eigenvalues of the Hessian of the path energy at an extremal.
 
-    The number of negative ones is the number of conjugate points before T (Morse).
+    With the end points held the number of negative ones is that of conjugate points before T;
+    with a free end, where the weighted loss is added, that of focal times (Morse).
 
     Args:
-        problem: Gives z(0), the field and the horizon.
+        problem: Gives z(0), the field, the loss and the horizon.
         p: Initial costates ``(n, S)``.
         segments: Number N of pieces of the path.
+        free_end: Whether the end point moves as well, for a price of lambda l.
 
     Returns:
-        ``((N - 1) n S,)`` eigenvalues in rising order, times T / N.
+        ``((N - 1) n S,)`` eigenvalues, ``(N n S,)`` with a free end, in rising order, times T / N.
     """
     path = extremal(problem, p, outputs=segments).q.detach()
+    moved = path[1:] if free_end else path[1:-1]
 
     def energy(inner: Tensor) -> Tensor:
-        nodes = torch.cat([path[:1], inner.reshape(path[1:-1].shape), path[-1:]])
-        return path_energy(problem.field, nodes, horizon=problem.horizon)
+        nodes = torch.cat([path[:1], inner.reshape(moved.shape), path[1 + len(moved) :]])
+        loss = problem.weight * problem.loss(nodes[-1]) if free_end else 0.0
+        return path_energy(problem.field, nodes, horizon=problem.horizon) + loss
 
-    hessian = torch.func.jacrev(torch.func.jacrev(energy))(path[1:-1].flatten())
+    hessian = torch.func.jacrev(torch.func.jacrev(energy))(moved.flatten())
     return torch.linalg.eigvalsh(hessian) * problem.horizon / segments
+
+
+def backward(problem: Problem, end: Tensor, *, outputs: int = 40, step: float = 0.02) -> Tensor:
+    """Shots that meet the end condition at given exits, run from depth T back to zero.
+
+    H is even in p, so backward is forward with the costates reversed: lambda grad l at the exit.
+
+    Args:
+        problem: Gives the field, the loss and the horizon.
+        end: Exits z(T), shape ``(*runs, n, S)``.
+        outputs: Number of equal gaps between the output times.
+        step: Largest step of the integrator.
+
+    Returns:
+        States at T, T - T / outputs, ..., 0, shape ``(*runs, outputs + 1, n, S)``.
+    """
+    times = [problem.horizon * k / outputs for k in range(outputs + 1)]
+    solver = Solver("classical", step=step, form="kernel")
+    push = problem.weight * problem.loss_gradient(end)
+    return shoot(problem.field, end, push, end[..., :0, :], times, solver=solver).q
+
+
+def focal_determinants(
+    problem: Problem, end: Tensor, *, outputs: int = 40, step: float = 0.02
+) -> Tensor:
+    """det Y(t) of the Jacobi fields with Y(T) = 1, Pi(T) = -lambda l''; zero: focal time.
+
+    Args:
+        problem: Gives the field, the loss and the horizon.
+        end: Exit z(T) of a critical shot, ``(n, S)``.
+        outputs: Number of equal gaps between the times.
+        step: Largest step of the integrator.
+
+    Returns:
+        The determinants at 0, T / outputs, ..., T, shape ``(outputs + 1,)``.
+    """
+
+    def path(z: Tensor) -> Tensor:
+        return backward(problem, z, outputs=outputs, step=step)
+
+    size = end.numel()
+    return torch.linalg.det(jacobian(path, end).reshape(outputs + 1, size, size)).flip(0)
+
+
+def focal_times(problem: Problem, p: Tensor, *, outputs: int = 40) -> list[float]:
+    """Times of the sign changes of `focal_determinants` along a critical shot, interpolated.
+
+    Args:
+        problem: The direct problem.
+        p: Initial costates ``(n, S)`` that meet the end condition.
+        outputs: Number of equal gaps on which signs are compared.
+    """
+    end = exponential(problem, p, step=0.02)
+    values = focal_determinants(problem, end, outputs=outputs).tolist()
+    return [
+        problem.horizon * (k + a / (a - b)) / outputs
+        for k, (a, b) in enumerate(zip(values, values[1:], strict=False))
+        if a * b < 0
+    ]

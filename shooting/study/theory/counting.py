@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import torch
 from torch import Tensor
@@ -131,29 +132,51 @@ def firing(field: Field, q: Tensor, p: Tensor, times: Tensor, *, step: float = 0
     return field.split(path.q)["v"] > 0
 
 
-def relu_rank(field: Field, q: Tensor, p: Tensor, fires: Tensor) -> int:
-    """Generic rank of (q(0), p(0)) -> theta(.) for a ReLU UpDown field, from the firing alone.
+def firing_groups(fires: Tensor) -> list[tuple[int, int]]:
+    """Particles that always fire alike: the size of each group and its number of live units.
 
-    Lost are: v_jk of a unit that never fires; the mixings of m particles that always fire alike,
-    m^2 of them, or m^2 - m that keep sums if there are biases; and, without biases, p_x of a
-    particle none of whose units ever fires.
+    A unit is live if it ever fires. A particle with a unit that starts or stops firing is a group
+    of its own: no other has the same moments of change, except by chance.
+
+    Args:
+        fires: As returned by `firing`, at the steps of the solver.
+    """
+    patterns = fires.transpose(0, 1)  # (K, times, D)
+    changes = (patterns != patterns[:, :1]).flatten(1).any(dim=1).tolist()
+    live = [tuple(row) for row in patterns.any(dim=1).tolist()]
+    constant = Counter(row for row, change in zip(live, changes, strict=True) if not change)
+    single = [(1, sum(row)) for row, change in zip(live, changes, strict=True) if change]
+    return [(size, sum(row)) for row, size in constant.items()] + single
+
+
+def low_rank_dimension(rank: int, rows: int, columns: int) -> int:
+    """Dimension of the set of matrices of at most this rank."""
+    r = min(rank, rows, columns)
+    return r * (rows + columns - r)
+
+
+def relu_rank(field: Field, fires: Tensor) -> int:
+    """Largest rank of (q(0), p(0)) -> theta(.) for a ReLU UpDown field, from the firing alone.
+
+    theta depends on a group only through sum_j p_j (x_j, v_j, 1)^T, with v restricted to the live
+    units and the 1 only if there are biases: a matrix of rank at most the size of the group. Of
+    particles without a live unit, p_x does not act, except for its sum on the biases.
 
     Args:
         field: `UpDown` with ReLU, or the same without its biases.
-        q: Particle states at t = 0, ``(K, S)``.
-        p: Particle costates at t = 0, ``(K, S)``.
-        fires: As returned by `firing`.
+        fires: As returned by `firing`, at the steps of the solver.
 
     Returns:
-        The rank that the count predicts.
+        A bound on the rank; `rank_scan` finds it attained in all random ensembles it tries.
     """
-    bias = any(term.is_bias for term in field.terms)
-    dead = ~fires.any(dim=0)  # (K, D)
-    patterns = fires.transpose(0, 1).flatten(1)
-    _, sizes = torch.unique(patterns, dim=0, return_counts=True)
-    mixings = sum(m * m - m * bias for m in sizes.tolist())
-    unseen = 0 if bias else int(dead.all(dim=1).sum()) * field.slots["x"]
-    return int(q.numel() + p.numel() - int(dead.sum()) - mixings - unseen)
+    bias = int(any(term.is_bias for term in field.terms))
+    d, size = field.slots["x"], field.size
+    total = 0
+    for m, live in firing_groups(fires):
+        rows = size if live else size - d
+        total += low_rank_dimension(m, rows, d + live + bias)
+        total += 0 if live else d * bias
+    return total
 
 
 def without_biases(field: Field) -> Field:

@@ -139,6 +139,20 @@ def jump(problem: Watched, k: int, x: Tensor) -> Control:
     return problem.field.theta(x, problem.weight * problem.gradient(k, x))
 
 
+def resting(v: Tensor, *, share: float = 1e-6) -> int:
+    """How often an entry of v stays at zero, where ReLU has its kink.
+
+    Args:
+        v: Entries along a path, ``(times, ...)``.
+        share: What counts as zero, as a share of the largest entry.
+
+    Returns:
+        Number of entries that are zero at two neighbouring times.
+    """
+    still = v.abs() <= share * v.abs().amax()
+    return int((still[1:] & still[:-1]).sum())
+
+
 def residuals(problem: Watched, shot: Segments) -> Tensor:
     """Vector r with E = |r|^2 / 2, for Gauss-Newton; shape ``(*runs, rows)``."""
     rows = []

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from shooting.fields import Control, Field
 from shooting.flow import Solver, shoot
+from shooting.study.theory.bvp import end_condition, newton
+from shooting.study.theory.direct import Problem
 
 Start = Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -65,3 +68,33 @@ def sampling_errors(
         random.append(float((gaps**2).mean().sqrt()))
         regular.append(float(distance(weights_at(field, start, midpoints(n)), truth)))
     return random, regular
+
+
+def optimal_weights(
+    field: Field, x: Tensor, y: Tensor, *, weights: Sequence[float], step: float = 0.05
+) -> Control:
+    """theta(0) of a critical network for the mean loss over a sample, by shooting on the data.
+
+    The end condition is p_i(T) = -(lambda / N) grad l(x_i(T)), solved by Newton's method.
+
+    Args:
+        field: The vector field, whose whole state the loss sees.
+        x: Sample ``(N, d)``.
+        y: Its targets ``(N, d)``.
+        weights: Weights lambda of the mean loss, followed in this order from p(0) = 0.
+        step: Largest step of the integrator.
+
+    Raises:
+        ValueError: If Newton's method does not converge.
+    """
+    p = torch.zeros_like(x)
+    for weight in weights:
+        problem = Problem(field, x, y, weight / len(x))
+        found = newton(partial(end_condition, problem, step=step), p)
+        if not found.converged:
+            raise ValueError(
+                f"expected a critical network, got a miss of {found.residuals[-1]:.1e} at weight "
+                f"{weight:g}; try smaller steps in the weight"
+            )
+        p = found.p
+    return field.theta(x, p)

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from shooting.adjoint import dense
 from shooting.fields import Control
-from shooting.flow import Path, shoot
+from shooting.flow import Path, Solver, shoot
 from shooting.parametrizations import DynamicParticles
-from shooting.study.theory.ensemble import terminal_start
+from shooting.study.theory.ensemble import levenberg_marquardt, terminal_start
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,53 @@ def train(
         errors.append(error.detach())
         penalties.append(penalty.detach())
     return Training(torch.stack(errors), torch.stack(penalties), model, terminal)
+
+
+def least_squares(
+    model: DynamicParticles,
+    x: Tensor,
+    y: Tensor,
+    *,
+    run: int,
+    terminal: bool,
+    iterations: int,
+    weight: float = 100.0,
+) -> float:
+    """Minimise weight * mse + R for one run by Levenberg-Marquardt, from the model's particles.
+
+    At the entrance all of (q, p) is free, at the exit (q, p_x); the model is not changed.
+
+    Args:
+        model: An ensemble with a leading run axis, scalar penalty weights and a fixed lift.
+        x: Data ``(n, d)``.
+        y: Targets ``(n, d)``.
+        run: Which of its runs.
+        terminal: Whether the particles are given at the exit.
+        iterations: Largest number of Jacobians.
+        weight: Weight of the mean squared error.
+
+    Returns:
+        The objective at the end.
+    """
+    field, d = dense(model.field), y.shape[-1]
+    solver = Solver("classical", step=0.1, form="kernel")
+    q, p = (s[run].detach() for s in model.start())
+    data = model.lift(x.expand(model.runs, *x.shape))[run].detach()
+    free = d if terminal else field.size
+
+    def rows(u: Tensor) -> Tensor:
+        now, push = u[..., : field.size], u[..., field.size :]
+        if terminal:
+            push = torch.cat([push, torch.zeros_like(now[..., d:])], dim=-1)
+            now, push = terminal_start(field, now, push, solver=solver)
+        z = data.expand(*u.shape[:-2], *data.shape)
+        end = shoot(field, now, push, z, [0.0, 1.0], solver=solver).z[..., -1, :, :d]
+        theta = field.theta(now, push)
+        energy = [t.metric.root(theta[t.name]).flatten(-2) for t in field.terms]
+        return torch.cat([*energy, (2 * weight / y.numel()) ** 0.5 * (end - y).flatten(-2)], -1)
+
+    first = torch.cat([q, p[:, :free]], dim=-1)
+    return levenberg_marquardt(rows, first, iterations=iterations)[1]
 
 
 def control_norms(result: Training, *, outputs: int = 40) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -60,7 +61,7 @@ class Settings:
         intervals: Number k of intervals of time.
         neurons: Number N of neurons of each network.
         shared: One set of inner weights for all intervals (alpha d >= N) or one each (k N).
-        sigma: Activation, twice differentiable.
+        sigma: Activation; a twice differentiable one has the sharper bounds.
         ridge: See `fit_outer`.
         slope: See `random_features`.
         rho: Covering radius of the grid on which the error is bounded.
@@ -164,7 +165,7 @@ def surround(target: Target, *, margin: float = 1.0, tries: int = 6) -> Ball:
     raise ValueError(
         f"expected a flow of {target.name!r} that stays in some ball, got radius {radius:.3g} "
         f"(and L up to {lip.upper:.3g}) after enlarging it again and again; lower the field's "
-        "speed, smooth its kinks, or shrink C"
+        "speed or its slope, or shrink C"
     )
 
 
@@ -231,13 +232,36 @@ def field_error(nets: Sequence[ShallowNet], ball: Ball, known: Samples, *, times
     for i, net in enumerate(nets):
         ts, gap = midpoints(i / k, (i + 1) / k, times)
         value, slope = net(known.nodes), net.jacobian(known.nodes)
-        rest = rho**2 / 2 * (ball.known.curvature + net.curvature()) + gap * ball.known.rate
+        between = _between(net, slope, ball, rho)
         for w, dw in map(known.at, ts):
             e = torch.linalg.vector_norm(w - value, dim=1)
-            de = spectral_norm(dw - slope)
+            hidden = between(spectral_norm(dw - slope))
             sampled = max(sampled, float(e.max()))
-            upper = max(upper, float((e + rho * de).max()) + rest)
+            upper = max(upper, float((e + hidden).max()) + gap * ball.known.rate)
     return Bound(sampled, upper)
+
+
+def _between(net: ShallowNet, slope: Tensor, ball: Ball, rho: float) -> Callable[[Tensor], Tensor]:
+    """How much |w - shl| can grow between a node and a point at distance rho.
+
+    At most rho (L_w + L_net). With second derivatives also rho |De| + rho^2 (C_w + C_net) / 2.
+
+    Args:
+        net: The network.
+        slope: Its derivative at the nodes ``(m, d, d)``.
+        ball: The constants of w.
+        rho: Covering radius of the nodes.
+
+    Returns:
+        The bound as a function of |De| at the nodes ``(m,)``.
+    """
+    steepest, curvature = net.lipschitz(), math.inf
+    if net.smooth:
+        curvature = net.curvature()
+        steepest = min(steepest, float(spectral_norm(slope).max()) + rho * curvature)
+    first = rho * (ball.lipschitz.upper + steepest)
+    second = rho**2 / 2 * (ball.known.curvature + curvature)
+    return lambda de: (rho * de + second).clamp(max=first)
 
 
 def approximate(

@@ -3,13 +3,17 @@
 For a function e on a ball with |D^2 e| <= C and a grid whose points are nowhere further than rho,
 Taylor's formula at the nearest node g gives |e(x)| <= |e(g)| + rho |De(g)| + rho^2 C / 2. The
 maximum of the right-hand side over the nodes bounds e everywhere; the maximum of |e(g)| does not.
+Where e is only Lipschitz, |e(x)| <= |e(g)| + rho Lip(e) takes its place.
 """
 
 from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -94,11 +98,16 @@ def midpoints(start: float, end: float, count: int) -> tuple[list[float], float]
 def lipschitz_bound(
     target: Target, radius: float, known: Smoothness, *, rho: float = 0.05, times: int = 32
 ) -> Bound:
-    """L, the supremum over t in [0, 1] and x in B(0, radius) of |D_x w|."""
+    """L, the Lipschitz constant of w in x on B(0, radius), for all t in [0, 1].
+
+    It is the supremum of |D_x w|. From above it is what is known, or what the slopes at the nodes
+    and the second derivatives give, whichever is less.
+    """
     nodes = into_ball(ball_cover(target.dim, radius, rho), radius)
     ts, gap = midpoints(0, 1, times)
     sampled = max(float(spectral_norm(target.jacobian(t, nodes)).max()) for t in ts)
-    return Bound(sampled, sampled + rho * known.curvature + gap * known.mixed)
+    upper = min(known.lipschitz, sampled + rho * known.curvature + gap * known.mixed)
+    return Bound(sampled, upper)
 
 
 def reach(
@@ -111,7 +120,7 @@ def reach(
     the speed s of a node grows at most like s' = L s + rate. True as long as all of this happens
     inside the ball on which `lipschitz` and `known` hold; that the result is smaller than that
     ball (`surround` makes it so) excludes that a point leaves it. Runge-Kutta's error, below 1e-8
-    for the fields built in, is not in the bound.
+    for the smooth fields built in and 1e-5 for the folded one, is not in the bound.
     """
     if rho is None:
         rho = 0.005 * target.radius if target.dim < 3 else 0.05 * target.radius
@@ -144,16 +153,31 @@ def _exp(x: float) -> float:
 def estimate_smoothness(target: Target, radius: float, *, safety: float = 2.0) -> Smoothness:
     """Difference quotients of w and D_x w on a grid, doubled: an estimate, not a certificate.
 
+    Of a field with kinks, `lipschitz` is estimated in place of the second derivatives, from the
+    largest slope met, and raised by a tenth: it stands in an exponent.
+
     Raises:
         ValueError: If the field does not look Lipschitz, in x or uniformly in t.
     """
-    check_lipschitz(target, radius)
+    steepest = check_lipschitz(target, radius)
     nodes = ball_cover(target.dim, radius, 0.1 * radius)
-    h, rate, curvature, mixed = 1e-4, 0.0, 0.0, 0.0
-    for t in midpoints(0, 1, 16)[0]:
+    h, times = 1e-4, midpoints(0, 1, 16)[0]
+    steps = [(target(t + h, nodes) - target(t - h, nodes)) / (2 * h) for t in times]
+    rate = safety * max(float(_norm(step).max()) for step in steps)
+    if has_kinks(target, radius):
+        slopes = (float(spectral_norm(target.jacobian(t, nodes)).max()) for t in times)
+        return Smoothness(rate, certified=False, lipschitz=1.1 * max(steepest, *slopes))
+    curvature, mixed = _second_derivatives(target, nodes, times, h)
+    return Smoothness(rate, safety * curvature, safety * mixed, certified=False)
+
+
+def _second_derivatives(
+    target: Target, nodes: Tensor, times: list[float], h: float
+) -> tuple[float, float]:
+    """Largest difference quotients of D_x w over the nodes, in x and in t."""
+    curvature, mixed = 0.0, 0.0
+    for t in times:
         here = target.jacobian(t, nodes)
-        step = (target(t + h, nodes) - target(t - h, nodes)) / (2 * h)
-        rate = max(rate, float(torch.linalg.vector_norm(step, dim=1).max()))
         turned = (target.jacobian(t + h, nodes) - here) / h
         mixed = max(mixed, float(torch.linalg.vector_norm(turned, dim=(1, 2)).max()))
         second = [
@@ -162,46 +186,80 @@ def estimate_smoothness(target: Target, radius: float, *, safety: float = 2.0) -
         ]
         size = torch.linalg.vector_norm(torch.stack(second), dim=(0, 2, 3))
         curvature = max(curvature, float(size.max()))
-    return Smoothness(safety * rate, safety * curvature, safety * mixed, certified=False)
+    return curvature, mixed
 
 
-def check_lipschitz(target: Target, radius: float, *, times: int = 9) -> None:
+def check_lipschitz(target: Target, radius: float, *, times: int = 9) -> float:
     """Refuse a field whose difference quotients grow without end under magnification.
+
+    Returns:
+        The largest difference quotient met.
 
     Raises:
         ValueError: With the place, and the quotients met there.
     """
-    nodes = ball_cover(target.dim, radius, 0.1 * radius)
+    nodes, steepest = ball_cover(target.dim, radius, 0.1 * radius), 0.0
     for k in range(times):
         t = k / (times - 1)
         for axis in range(target.dim):
-            _magnify(target, t, nodes, axis, 0.2 * radius)
+            found = _magnify(partial(target, t), nodes, axis, 0.2 * radius)
+            if found.where is not None:
+                at = [round(v, 3) for v in found.where.tolist()]
+                raise ValueError(
+                    f"expected a Lipschitz field, got {target.name!r} with difference quotients "
+                    f"growing from {found.early:.3g} to {found.late:.3g} under magnification near "
+                    f"x = {at}, t = {t:g}; smooth it there, since its flow need not be unique"
+                )
+            steepest = max(steepest, found.largest)
     _uniform_in_time(target, nodes)
+    return steepest
 
 
-def _magnify(target: Target, t: float, nodes: Tensor, axis: int, length: float) -> None:
+def has_kinks(target: Target, radius: float, *, times: int = 3) -> bool:
+    """Whether difference quotients of D_x w grow without end under magnification somewhere."""
+    nodes = ball_cover(target.dim, radius, 0.1 * radius)
+
+    def slopes(t: float, x: Tensor) -> Tensor:
+        return target.jacobian(t, x).flatten(1)
+
+    return any(
+        _magnify(partial(slopes, t), nodes, axis, 0.2 * radius).where is not None
+        for t in midpoints(0, 1, times)[0]
+        for axis in range(target.dim)
+    )
+
+
+class _Magnified(NamedTuple):
+    """Difference quotients on ever smaller segments; `where` they grow without end, or None."""
+
+    largest: float
+    where: Tensor | None
+    early: float
+    late: float
+
+
+def _magnify(
+    function: Callable[[Tensor], Tensor], nodes: Tensor, axis: int, length: float
+) -> _Magnified:
     """Bisect segments, each time keeping the half with the larger difference quotient."""
     a, b = nodes.clone(), nodes.clone()
     b[:, axis] += length * (1 + 1 / math.pi)  # irrational: bisection must not stop at a node
-    wa, wb, found = target(t, a), target(t, b), []
+    wa, wb, found = function(a), function(b), []
     for depth in range(31):
         if depth % 10 == 0:
             found.append(_norm(wb - wa) / _norm(b - a))
         middle = (a + b) / 2
-        w = target(t, middle)
+        w = function(middle)
         left = (_norm(w - wa) > _norm(wb - w)).unsqueeze(1)
         a, b = torch.where(left, a, middle), torch.where(left, middle, b)
         wa, wb = torch.where(left, wa, w), torch.where(left, w, wb)
     early, mid, late = (torch.stack(found[1:]) + 1e-9).unbind()
     bad = (late > 1.2 * mid) & (mid > 1.2 * early) & (late > 1.0)
-    if bool(bad.any()):
-        k = int(torch.where(bad, late, torch.zeros_like(late)).argmax())
-        at = [round(v, 3) for v in a[k].tolist()]
-        raise ValueError(
-            f"expected a Lipschitz field, got {target.name!r} with difference quotients growing "
-            f"from {float(early[k]):.3g} to {float(late[k]):.3g} under magnification near "
-            f"x = {at}, t = {t:g}; smooth it there, since its flow need not be unique"
-        )
+    worst = int(torch.where(bad, late, torch.zeros_like(late)).argmax())
+    where = a[worst] if bool(bad.any()) else None
+    return _Magnified(
+        float(torch.stack(found).max()), where, float(early[worst]), float(late[worst])
+    )
 
 
 def _uniform_in_time(target: Target, nodes: Tensor) -> None:

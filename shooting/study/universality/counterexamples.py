@@ -7,9 +7,14 @@ import math
 import torch
 from torch import Tensor
 
-from shooting.activations import activation
+from shooting import UpDown
+from shooting.activations import Activation, activation
+from shooting.study.universality.embeddings import Embedding, Lift
 from shooting.study.universality.networks import ShallowNet
+from shooting.study.universality.pieces import Piece, control
 from shooting.study.universality.targets import Target
+
+SQUARE = Activation("square", torch.square, lambda v: 2 * v, lambda v: 2 * torch.ones_like(v))
 
 
 def still_field() -> Target:
@@ -30,6 +35,21 @@ def tight_ball_network(eps: float = 0.01, steepness: float = 10.0) -> ShallowNet
 def tight_ball_exit(eps: float = 0.01, steepness: float = 10.0) -> float:
     """Where x(0) = 1 really ends, minus 1."""
     return eps * math.expm1(steepness) / steepness
+
+
+def quartic_flow(*, wait: bool = True) -> Embedding:
+    """UpDown with sigma(v) = v^2 and d = alpha = 1 in three pieces: x(1) = x + x^2 + x^4, exactly.
+
+    From v = x(0): x gains v^2; then v falls by x to -x(0)^2; then x gains v^2 again. Networks with
+    this sigma are of degree two, so that what they cannot reach, a flow may.
+
+    Args:
+        wait: Whether v moves in the second piece; without it the map is of degree two, a control.
+    """
+    field, one = UpDown(1, 1, sigma=SQUARE), torch.ones(1, 1, dtype=torch.float64)
+    push = Piece(1 / 3, control(field, theta1=3 * one))
+    fall = Piece(1 / 3, control(field, theta2=-3 * one if wait else 0 * one))
+    return Embedding(field, Lift(one, 0 * one[0]), (push, fall, push))
 
 
 def branching_field() -> Target:

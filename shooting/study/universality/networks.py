@@ -77,6 +77,11 @@ class ShallowNet:
         """The bound |A| |W| sup|sigma'| on the Lipschitz constant over all of R^d (sup is 1)."""
         return float(torch.linalg.matrix_norm(self.A, 2) * torch.linalg.matrix_norm(self.W, 2))
 
+    @property
+    def smooth(self) -> bool:
+        """Whether `curvature` is known: sigma is twice differentiable."""
+        return self.sigma.name in MAX_CURVATURE
+
     def curvature(self) -> float:
         """A bound on |D^2 shl| over all of R^d.
 
@@ -86,7 +91,7 @@ class ShallowNet:
         Raises:
             ValueError: If sigma is not twice differentiable.
         """
-        if self.sigma.name not in MAX_CURVATURE:
+        if not self.smooth:
             raise ValueError(
                 f"expected an activation with bounded second derivative, got {self.sigma.name!r}; "
                 f"use one of {sorted(MAX_CURVATURE)} where a certified bound is wanted"

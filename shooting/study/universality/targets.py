@@ -19,17 +19,22 @@ VectorField = Callable[[float, Tensor], Tensor]
 class Smoothness:
     """Constants of w on [0, 1] x B(0, r) that no finite sample can give.
 
+    Either `lipschitz` or both `curvature` and `mixed` must be finite. The second derivatives give
+    sharper bounds; a field with kinks has none.
+
     Attributes:
-        rate: Bound on |dw/dt|.
-        curvature: Bound on |D_x^2 w|.
-        mixed: Bound on |d/dt D_x w|.
+        rate: Lipschitz constant in t, that is a bound on |dw/dt| where it exists.
+        curvature: Bound on |D_x^2 w|; infinite for a field with kinks.
+        mixed: Bound on |d/dt D_x w|; infinite for a field with kinks.
         certified: Whether they were derived; False if they were estimated from samples.
+        lipschitz: Lipschitz constant in x, for all t; infinite: from `curvature` and `mixed`.
     """
 
     rate: float
-    curvature: float
-    mixed: float
+    curvature: float = math.inf
+    mixed: float = math.inf
     certified: bool = True
+    lipschitz: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -168,6 +173,16 @@ def jet(speed: float = 1.5, wave: float = 1.0) -> Target:
 
     constants = Smoothness(math.pi * wave, 4 * wave, 2 * math.pi * wave)
     return Target(field, 2, 1.0, "jet leaving the disk", lambda r: constants)
+
+
+def folded_rotation() -> Target:
+    """(|x2|, -x1 / 2): a kink along x2 = 0, hence Lipschitz with L = 1 and not C^1."""
+
+    def field(t: float, x: Tensor) -> Tensor:
+        return torch.stack([x[:, 1].abs(), -0.5 * x[:, 0]], 1)
+
+    constants = Smoothness(0.0, lipschitz=1.0)
+    return Target(field, 2, 1.0, "folded rotation", lambda r: constants)
 
 
 BUILT_IN: dict[str, Callable[[], Target]] = {

@@ -57,10 +57,11 @@ def train_particles(
     epochs: int = 200,
     learning_rate: float = 0.1,
     weight: float = 1e4,
+    lift: str = "fixed",
     seeds: tuple[int, ...] = (0, 1, 2),
     dtype: torch.dtype = torch.float32,
 ) -> tuple[DynamicParticles, FitResult]:
-    """Train K particles, the lift fixed at its random start, one run for each seed.
+    """Train K particles, one run for each seed.
 
     Args:
         target: The field whose flow is to be learned.
@@ -70,6 +71,7 @@ def train_particles(
         epochs: Steps of Adam, its rate annealed to zero.
         learning_rate: First learning rate.
         weight: lambda.
+        lift: ``fixed`` at its random start, or ``learned`` without a penalty.
         seeds: One run for each.
         dtype: Precision of the training, single as in all trainings of the book.
 
@@ -79,7 +81,7 @@ def train_particles(
     model = DynamicParticles(
         UpDown(target.dim, inflation, sigma="tanh"),
         particles,
-        lift="fixed",
+        lift=lift,
         seeds=seeds,
         solver=Solver(step=0.1),
     ).to(dtype)

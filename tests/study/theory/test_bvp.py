@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -91,6 +92,23 @@ def test_continuation_reaches_the_same_solution(problem, solution):
     path = bvp.continuation(problem, [1.0, 2.5, 5.0])
     assert all(r.converged for r in path)
     assert torch.allclose(path[-1].p, solution.p, atol=1e-8)
+
+
+def test_multiple_shooting_arrives_where_single_shooting_stalls():
+    """Chapter 2, exercise 3: twelve points of a circle and a loss ten times as strong."""
+    t = 2 * torch.pi * torch.arange(12, dtype=torch.float64) / 12
+    x = torch.stack([t.cos(), t.sin()], dim=-1)
+    bent = [1.3 * x[:, 0] + 0.7 * x[:, 1] ** 2, 0.8 * x[:, 1] + 0.6 * x[:, 0]]
+    start = Problem(Affine(2, sigma="tanh"), x, torch.stack(bent, dim=-1), weight=5.0)
+    strong = replace(start, weight=50.0)
+    single = bvp.newton(partial(bvp.end_condition, strong), torch.zeros_like(x))
+    assert not single.converged  # control
+    nodes = bvp.straight_nodes(strong, 4)
+    found = bvp.newton(partial(bvp.segmented_gaps, strong), nodes)
+    assert found.converged
+    followed = bvp.continuation(start, [5.0, 20.0, 50.0])[-1].p
+    # five steps of 0.05 a segment make the grid of the single shot; both are solved to rounding
+    assert torch.allclose(found.p[0, 1], followed, atol=1e-6)
 
 
 def test_newton_reports_failure():

@@ -9,6 +9,7 @@ from shooting import UpDown
 from shooting.fields import Field
 from shooting.parametrizations import DynamicDirect, DynamicParticles, StaticDirect, StaticParticles
 from shooting.study.theory import counting as c
+from shooting.study.theory.rank_scan import all_on, mixings
 
 TABLES = [(1, c.TABLE_1_INFLATION, c.TABLE_1), (2, c.TABLE_2_INFLATION, c.TABLE_2)]
 ENTRIES = [
@@ -101,8 +102,51 @@ def test_relu_rank_follows_from_the_firing(biased, dim, alpha, k):
         q, p = ensemble(field, k, seed)
         rank = c.numerical_rank(c.control_jacobian(field, q, p, TIMES, step=0.025))
         fires = c.firing(field, q, p, TIMES, step=0.025)
-        assert rank == c.relu_rank(field, q, p, fires)
+        assert rank == c.relu_rank(field, fires)
         assert rank < 2 * q.numel()  # control: 2 K S is not the answer here
+
+
+@pytest.mark.parametrize(
+    ("dim", "alpha", "m", "biased", "rank"),
+    [
+        (1, 1, 3, False, 4),
+        (1, 1, 4, False, 4),
+        (1, 2, 5, False, 9),
+        (1, 1, 4, True, 6),
+        (1, 2, 5, True, 12),
+        (2, 1, 6, True, 20),
+    ],
+)
+def test_more_particles_than_entries_fill_a_matrix_and_no_more(dim, alpha, m, biased, rank):
+    """All units fire: S^2 numbers act, or S (S + 1) with biases, whatever m is."""
+    e = all_on(dim, alpha, m, biases=biased)
+    fires = c.firing(e.field, e.q, e.p, TIMES, step=0.025)
+    assert c.firing_groups(fires) == [(m, alpha * dim)]
+    jacobian = c.control_jacobian(e.field, e.q, e.p, TIMES, step=0.025)
+    assert c.numerical_rank(jacobian) == c.relu_rank(e.field, fires) == rank
+    assert mixings(e.field, fires) != rank  # control: the count of mixings
+
+
+def test_dead_particles_act_by_the_sum_of_their_momenta():
+    """Two dead particles with biases: p_x acts by its sum, and p_v (x, 1)^T has rank two."""
+    field = UpDown(2, 2)
+    q, p = ensemble(field, 2, 0)
+    q[:, 2:] = -4 - q[:, 2:].abs()
+    fires = c.firing(field, q, 0.3 * p, TIMES, step=0.025)
+    assert c.firing_groups(fires) == [(2, 0)]
+    jacobian = c.control_jacobian(field, q, 0.3 * p, TIMES, step=0.025)
+    assert c.numerical_rank(jacobian) == c.relu_rank(field, fires) == 2 + 2 * (4 + 3 - 2)
+    assert mixings(field, fires) > 12  # control: it lets each p_x act
+
+
+def test_low_rank_dimension_is_that_of_the_tangent_space():
+    g = torch.Generator().manual_seed(0)
+    for rank, rows, columns in ((1, 3, 4), (2, 3, 4), (3, 3, 4), (5, 3, 4)):
+        left = torch.randn(rank, rows, generator=g, dtype=torch.float64)
+        right = torch.randn(rank, columns, generator=g, dtype=torch.float64)
+        slope = torch.autograd.functional.jacobian(lambda a, b: a.T @ b, (left, right))
+        flat = torch.cat([s.reshape(rows * columns, -1) for s in slope], 1)
+        assert c.numerical_rank(flat) == c.low_rank_dimension(rank, rows, columns)
 
 
 def test_control_rank_prediction_of_the_biased_field_fails_without_biases():
@@ -110,7 +154,7 @@ def test_control_rank_prediction_of_the_biased_field_fails_without_biases():
     bare = c.without_biases(field)
     q, p = ensemble(bare, 3, 0)
     rank = c.numerical_rank(c.control_jacobian(bare, q, p, TIMES, step=0.025))
-    assert rank != c.relu_rank(field, q, p, c.firing(bare, q, p, TIMES, step=0.025))
+    assert rank != c.relu_rank(field, c.firing(bare, q, p, TIMES, step=0.025))
 
 
 def test_control_matrices_have_rank_at_most_k():

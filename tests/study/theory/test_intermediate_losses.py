@@ -133,3 +133,12 @@ def test_residuals_square_to_the_objective(problem, costates):
 def test_observation_between_nodes_is_refused(problem):
     with pytest.raises(ValueError, match="divides every gap"):
         k.solve_watched(problem, 15)
+
+
+def test_entries_that_rest_at_the_kink_are_counted():
+    t = torch.linspace(-1, 1, 41)
+    crossing = torch.stack([t, t + 0.02], dim=-1)  # through zero, at a node and between two
+    assert k.resting(crossing) == 0
+    stuck = crossing.clone()
+    stuck[10:13, 0] = 0.0
+    assert k.resting(stuck) == 2  # control: three nodes in turn

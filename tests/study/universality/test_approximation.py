@@ -1,5 +1,6 @@
 """Proposition 7: flows obey the bound and stay in their ball; bad fields are refused."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -17,7 +18,14 @@ from shooting.study.universality.approximation import (
 from shooting.study.universality.bounds import Bound, lipschitz_bound
 from shooting.study.universality.counterexamples import pole, square_root_field, wrong_shape
 from shooting.study.universality.pieces import Piece, drive, energy, retime
-from shooting.study.universality.targets import BUILT_IN, Smoothness, Target, jet, moving_vortex
+from shooting.study.universality.targets import (
+    BUILT_IN,
+    Smoothness,
+    Target,
+    folded_rotation,
+    jet,
+    moving_vortex,
+)
 from tests.study.universality.examples import QUICK, disk
 
 
@@ -127,8 +135,56 @@ def test_bad_fields_get_a_sentence(make, sentence):
         surround(make())
 
 
-@pytest.mark.parametrize("make", [lambda x: x.abs(), lambda x: torch.tanh(1000 * x)])
-def test_a_constant_too_large_for_its_exponential_is_said_and_no_overflow(make):
-    target = Target(lambda t, x: make(x), 1, name="steep")
+def test_a_field_with_a_kink_has_a_certified_bound():
+    """(|x2|, -x1/2) is Lipschitz and not C^1; its L = 1 is all that the bound needs."""
+    target, x = folded_rotation(), disk()
+    still = float((target.flow(x)[-1] - x).norm(dim=1).max())
+    how = Settings(intervals=1, neurons=200, shared=True, slope=4.0, rho=0.01)
+    found = approximate(target, how)
+    assert found.certified
+    error = float(found.error(x, times=9).max())
+    assert error <= found.bound < still / 2
+    assert error < still / 4
+
+
+@pytest.mark.parametrize("sigma", ["tanh", "relu"])
+def test_the_first_order_bound_needs_the_slopes_of_field_and_network(sigma):
+    """On a coarse grid e hides between the nodes; without the slope of w the bound is false."""
+    saw = Target(lambda t, x: 5 * (x / 2 - 0.125).remainder(1.0).sub(0.5).abs(), 1)  # slope 5/2
+    ball = Ball(Bound(1.0, 1.0), 2.0, Bound(2.5, 2.5), Smoothness(0.0, lipschitz=2.5))
+    nets = fit_intervals(saw, 2.0, Settings(intervals=1, neurons=2, sigma=sigma, ridge=1e3))
+    fine = field_error(nets, ball, sample(saw, ball, rho=1e-3), times=1)
+    coarse = field_error(nets, ball, sample(saw, ball, rho=0.25), times=1)
+    assert coarse.sampled < fine.sampled <= min(fine.upper, coarse.upper)
+    flat = replace(ball, lipschitz=Bound(0.0, 0.0))  # control: the slope of w forgotten
+    wrong = field_error(nets, flat, sample(saw, flat, rho=0.25), times=1)
+    assert wrong.upper < fine.sampled
+
+
+def test_second_derivatives_give_the_sharper_bound(balls):
+    target, ball = moving_vortex(), balls["moving vortex"]
+    nets = fit_intervals(target, ball.radius, QUICK)
+    grid = sample(target, ball, rho=0.04)
+    first = replace(ball, known=replace(ball.known, curvature=math.inf))
+    sharp, rough = (field_error(nets, b, grid) for b in (ball, first))
+    assert sharp.sampled == rough.sampled
+    assert sharp.upper < rough.upper
+
+
+def test_a_kink_without_constants_is_found_and_bounded():
+    target = Target(lambda t, x: x.abs(), 1, name="kink")
+    ball = surround(target)
+    assert not ball.known.certified
+    assert 1.0 <= ball.lipschitz.upper < 1.2
+    assert math.isinf(ball.known.curvature)
+
+
+def test_approximate_refuses_a_field_that_is_not_lipschitz():
+    with pytest.raises(ValueError, match="expected a Lipschitz field"):
+        approximate(square_root_field())
+
+
+def test_a_constant_too_large_for_its_exponential_is_said_and_no_overflow():
+    target = Target(lambda t, x: torch.tanh(1000 * x), 1, name="steep")
     with pytest.raises(ValueError, match=r"stays in some ball, got radius inf \(and L up to"):
         surround(target)

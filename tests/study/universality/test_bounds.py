@@ -12,13 +12,14 @@ from shooting.study.universality.bounds import (
     check_lipschitz,
     estimate_smoothness,
     gronwall,
+    has_kinks,
     into_ball,
     lipschitz_bound,
     reach,
     spectral_norm,
     sphere_cover,
 )
-from shooting.study.universality.targets import BUILT_IN, Smoothness, Target
+from shooting.study.universality.targets import BUILT_IN, Smoothness, Target, folded_rotation
 from tests.study.universality.examples import disk
 
 
@@ -104,3 +105,11 @@ def test_reach_of_a_known_flow():
     held = reach(target, 0.5, Smoothness(0, 0, 0))
     assert held.sampled == pytest.approx(math.exp(0.5))
     assert math.exp(0.5) <= held.upper < 1.05 * math.exp(0.5)
+
+
+def test_kinks_are_told_from_steep_slopes():
+    assert has_kinks(folded_rotation(), 2.0)
+    assert has_kinks(Target(lambda t, x: (x - 0.1234).abs(), 1), 1.0)  # between the nodes
+    for make in BUILT_IN.values():
+        assert not has_kinks(make(), 2.0)
+    assert not has_kinks(Target(lambda t, x: torch.tanh(30 * x), 1), 1.0)

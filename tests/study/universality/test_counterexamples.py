@@ -9,11 +9,13 @@ from shooting.study.universality.counterexamples import (
     branches,
     branching_field,
     branching_rate,
+    quartic_flow,
     still_field,
     tight_ball_exit,
     tight_ball_network,
 )
 from shooting.study.universality.embeddings import stack
+from tests.study.universality.examples import end
 
 
 def test_the_tight_ball_breaks_the_printed_proposition():
@@ -39,3 +41,14 @@ def test_a_field_without_uniform_constant_has_three_flows():
     assert spread == pytest.approx(branching_rate() / 2)
     with pytest.raises(ValueError, match="one Lipschitz constant for all t"):
         surround(target)
+
+
+def test_squares_reach_a_quartic_exactly():
+    """Each piece moves one of x and v while the other rests, so that Runge-Kutta is exact."""
+    x = torch.linspace(-1.5, 1.5, 31, dtype=torch.float64).unsqueeze(1)
+    quartic = x + x**2 + x**4
+    assert (end(quartic_flow(), x) - quartic).abs().max() < 1e-12  # rounding
+    assert (end(quartic_flow(wait=False), x) - quartic).abs().max() > 1.0  # control: degree two
+    powers = x ** torch.arange(3)
+    best = powers @ torch.linalg.lstsq(powers, quartic).solution
+    assert (best - quartic).abs().max() > 0.3  # nor is it near any polynomial of degree two
