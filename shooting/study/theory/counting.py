@@ -167,7 +167,7 @@ def relu_rank(field: Field, fires: Tensor) -> int:
         fires: As returned by `firing`, at the steps of the solver.
 
     Returns:
-        A bound on the rank; `rank_scan` finds it attained in all random ensembles it tries.
+        A bound on the rank; `rank_scan` compares it with the rank of random ensembles.
     """
     bias = int(any(term.is_bias for term in field.terms))
     d, size = field.slots["x"], field.size

@@ -1,7 +1,7 @@
 """What limits the trained particles of the universality chapter: one thing changed at a time.
 
-The trials take about a quarter of an hour on one core, so that the page reads what they found. Remake it
-by ``python -m shooting.study.universality.limits``.
+The trials take about a quarter of an hour on one core, so that the page reads what they found.
+Remake it by ``python -m shooting.study.universality.limits``.
 """
 
 from __future__ import annotations

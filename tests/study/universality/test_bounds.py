@@ -113,3 +113,44 @@ def test_kinks_are_told_from_steep_slopes():
     for make in BUILT_IN.values():
         assert not has_kinks(make(), 2.0)
     assert not has_kinks(Target(lambda t, x: torch.tanh(30 * x), 1), 1.0)
+
+
+def cusp(x, power):
+    return (x - 0.21).abs() ** power
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        lambda t, x: cusp(x, 0.9),
+        lambda t, x: cusp(x, 0.5),
+        lambda t, x: cusp(x, 0.5) + 30 * (x + 0.4).abs(),  # a sharper kink elsewhere
+        lambda t, x: (x + 0.3) * (x + 0.3).abs().log(),
+    ],
+)
+def test_cusps_between_the_nodes_are_refused(field):
+    """Across a cusp difference quotients cancel; from one side they grow."""
+    with pytest.raises(ValueError, match="expected a Lipschitz field"):
+        check_lipschitz(Target(field, 1), 1.0)
+    check_lipschitz(Target(lambda t, x: cusp(x, 1.0), 1), 1.0)  # control: a kink
+    check_lipschitz(Target(lambda t, x: cusp(x, 1.5), 1), 1.0)  # control: not even that
+
+
+def test_a_cusp_along_a_line_is_refused():
+    def field(t, x, power):
+        return torch.stack([(x[:, 0] - x[:, 1] + 0.37).abs() ** power, x[:, 0]], 1)
+
+    with pytest.raises(ValueError, match="expected a Lipschitz field"):
+        check_lipschitz(Target(lambda t, x: field(t, x, 0.5), 2), 2.0)
+    check_lipschitz(Target(lambda t, x: field(t, x, 1.0), 2), 2.0)  # control
+
+
+def test_a_bound_from_above_is_not_below_the_slopes_met():
+    target = Target(lambda t, x: 3 * (x - 0.21).abs(), 1)
+    guess = Smoothness(0.0, lipschitz=2.0, certified=False)
+    found = lipschitz_bound(target, 1.0, guess)
+    assert found.sampled == pytest.approx(3)  # the field is piecewise linear: to rounding
+    assert found.upper > found.sampled
+    with pytest.raises(ValueError, match="expected slopes"):
+        lipschitz_bound(target, 1.0, Smoothness(0.0, lipschitz=2.0))
+    assert lipschitz_bound(target, 1.0, Smoothness(0.0, lipschitz=3.0)).upper == 3.0  # control
