@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from toy import TOY, ToyConfig
 
+from shooting.fit import EARLY_STEPS
 from shooting.study import records
 from shooting.study.records import comparison
 from shooting.study.records.comparison import compare, drift, widened
@@ -209,3 +210,17 @@ def test_first_losses_may_be_off_further_where_batches_are_normalised(record):
     assert comparison.compare_early(changed(record, experiment="circles"), near.early) == []
     far = record.early * (1 + 6e-2)
     assert comparison.compare_early(changed(record, experiment="circles"), far)
+
+
+def test_the_page_of_verdicts_states_the_rules(root):
+    page = (root / "notebooks" / "40_claims.ipynb").read_text(encoding="utf-8")
+    c = comparison
+    for said in (
+        f"first {EARLY_STEPS} steps are within {c.EARLY_TOLERANCE:.4f} relative",
+        f"with BatchNorm within {c.EARLY_OF_NORMALISED:g}",
+        f"drifted by more than {c.PARTED:.4f} before",
+        f"within {c.CLOSE:g} + {c.GROWTH:g} × drift of its spread",
+        f"widened by {c.WIDENING:g} of its span",
+        f"fewer than {c.FEW} runs",
+    ):
+        assert said in page
