@@ -291,6 +291,7 @@ def verify(options: argparse.Namespace) -> int:
     """Check every committed record in itself, and a random sample by a fresh training of each."""
     if options.records is not None and not options.records.is_dir():
         sys.exit(f"expected a folder of records, got {options.records}; try book/records")
+    started = time.monotonic()
     known = [EXPERIMENTS[n] for n in sorted(EXPERIMENTS) if options.experiment in (None, n)]
     found, corrupt = verification.committed(known, options.records)
     seed = options.seed if options.seed is not None else time.time_ns() % 10**6
@@ -309,7 +310,8 @@ def verify(options: argparse.Namespace) -> int:
     chosen = [record for record in chosen if record.path not in known_wrong]
     print(f"{len(chosen)} of {len(found)} records, drawn with --seed {seed}", flush=True)
     outcomes = [_say(verdict) for verdict in wrong]
-    outcomes += [_say(verdict) for verdict in verification.verify(chosen, minutes=minutes)]
+    left = minutes - (time.monotonic() - started) / 60
+    outcomes += [_say(verdict) for verdict in verification.verify(chosen, minutes=left)]
     counts = [f"{o} {outcomes.count(o)}" for o in verification.OUTCOMES if o in outcomes]
     print(", ".join([*counts, *([f"corrupt {len(corrupt)}"] if corrupt else [])]))
     if set(outcomes) <= {"skipped"} and not corrupt:
