@@ -288,9 +288,10 @@ def duration(seconds: float) -> str:
 
 
 def verify(options: argparse.Namespace) -> int:
-    """Compare a random sample of committed records with a fresh training of each."""
+    """Check every committed record in itself, and a random sample by a fresh training of each."""
     if options.records is not None and not options.records.is_dir():
         sys.exit(f"expected a folder of records, got {options.records}; try book/records")
+    started = time.monotonic()
     known = [EXPERIMENTS[n] for n in sorted(EXPERIMENTS) if options.experiment in (None, n)]
     found, corrupt = verification.committed(known, options.records)
     seed = options.seed if options.seed is not None else time.time_ns() % 10**6
@@ -303,19 +304,28 @@ def verify(options: argparse.Namespace) -> int:
     if not found and not corrupt:
         print("there are no committed records yet: python -m shooting run --out book/records")
         return 0
+    wrong = verification.contradictions(found)
+    print(f"{len(found) - len(wrong)} of {len(found)} records agree with themselves", flush=True)
+    known_wrong = {verdict.record.path for verdict in wrong}
+    chosen = [record for record in chosen if record.path not in known_wrong]
     print(f"{len(chosen)} of {len(found)} records, drawn with --seed {seed}", flush=True)
-    outcomes = []
-    for verdict in verification.verify(chosen, minutes=minutes):
-        record = verdict.record
-        print(f"{verdict.outcome:8} {record.experiment} {record.id} {changed(record.config)}")
-        for text in verdict.details:
-            print(f"    {text}", flush=True)
-        outcomes.append(verdict.outcome)
+    outcomes = [_say(verdict) for verdict in wrong]
+    left = minutes - (time.monotonic() - started) / 60
+    outcomes += [_say(verdict) for verdict in verification.verify(chosen, minutes=left)]
     counts = [f"{o} {outcomes.count(o)}" for o in verification.OUTCOMES if o in outcomes]
     print(", ".join([*counts, *([f"corrupt {len(corrupt)}"] if corrupt else [])]))
     if set(outcomes) <= {"skipped"} and not corrupt:
         print("nothing was compared: take more time with --sample, or see why above")
     return 1 if corrupt or "differs" in outcomes else 0
+
+
+def _say(verdict: verification.Verdict) -> str:
+    """Print a verdict; its outcome."""
+    record = verdict.record
+    print(f"{verdict.outcome:8} {record.experiment} {record.id} {changed(record.config)}")
+    for text in verdict.details:
+        print(f"    {text}", flush=True)
+    return verdict.outcome
 
 
 # --- status --------------------------------------------------------------------------------

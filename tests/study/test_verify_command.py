@@ -56,6 +56,22 @@ def test_verify_fails_with_both_numbers_and_the_rule(folders, capsys):
     assert "differs 1" in said
 
 
+def test_verify_checks_each_record_in_itself_however_few_are_trained_again(folders, capsys):
+    """Last losses stand in both files; here one of them was changed, and the checksum with it."""
+    main([*TOY_RUN, "--profile", "quick", "--out", str(folders / "records")])
+    for name in ids("quick"):
+        path = folders / "records" / "toy" / f"{name}.json"
+        document = files.read_document(path)
+        document["history"]["last"][0] += 1e-6
+        files.write(path, document, files.read_arrays(path.with_suffix(".npz"), document["arrays"]))
+    capsys.readouterr()
+    assert main(["verify", "--sample", "1"]) == 1
+    said = capsys.readouterr().out
+    assert "0 of 2 records agree with themselves" in said
+    assert said.count("the JSON something else") == 2
+    assert said.endswith("differs 2\n")
+
+
 def test_verify_refuses_a_folder_that_is_not_there(folders):
     with pytest.raises(SystemExit, match=r"expected a folder of records, got .*nowhere"):
         main(["verify", "--records", str(folders / "nowhere")])

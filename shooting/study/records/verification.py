@@ -1,7 +1,8 @@
-"""Are the committed records what this code computes? Rules fixed before anything was compared.
+"""Are the committed records what this code computes? They are checked, trained again, compared.
 
-Trainings are chaotic: two processors that round differently agree for some tens of steps and then
-drift apart, so that only a record from the same kind of machine can be compared bit for bit.
+What must hold inside a record is checked first, in all records and without training
+(`shooting.study.records.identities`); which differences from a new training are allowed stands in
+`shooting.study.records.comparison`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,17 +20,13 @@ from shooting.errors import MissingDataError, NonFiniteError
 from shooting.fit import EARLY_STEPS
 from shooting.study import records
 from shooting.study.experiments import EXPERIMENTS, PROFILES, Experiment
-from shooting.study.experiments.base import TRIVIAL, float32
+from shooting.study.experiments.base import float32
 from shooting.study.paths import records_folder
-from shooting.study.records import Record, data_checksums
+from shooting.study.records import Record, comparison, data_checksums, identities
 from shooting.study.records.checkpoints import StateDict
 from shooting.study.records.identity import record_id
 from shooting.study.storage import CorruptFileError
 
-MACHINE = ("route", "platform", "processor", "device", "threads", "python", "torch", "numpy")
-EARLY_TOLERANCE = 1e-4  # relative, over the first 50 steps
-TRIVIAL_TOLERANCE = 1e-9  # relative: a ridge on 500 images, in float64, summed in another order
-WIDENING = 0.1  # of the ensemble's span, at both ends
 MINUTES = 5.0
 OUTCOMES = ("equal", "agrees", "differs", "skipped")
 
@@ -98,6 +94,12 @@ def committed(
     return found, corrupt
 
 
+def contradictions(known: Sequence[Record]) -> list[Verdict]:
+    """The records that contradict themselves, found without training."""
+    found = ((record, identities.problems(record)) for record in known)
+    return [_judge(record, wrong) for record, wrong in found if wrong]
+
+
 def sample(known: Sequence[Record], *, seed: int, minutes: float = MINUTES) -> list[Record]:
     """Records in random order, as many as their recorded times allow.
 
@@ -154,25 +156,29 @@ def check(record: Record, *, whole: bool = True) -> Verdict:
 
     Returns:
         The verdict; ``skipped`` if the data are not on this machine, or if only the first steps may
-        be trained and the record has none, since all its runs stopped; ``differs`` without training
-        if the data are not those of the record.
+        be trained and the record has none, since all its runs stopped; ``differs`` without
+        training if the record contradicts itself, or the data are not those of the record.
     """
     experiment = EXPERIMENTS[record.experiment]
+    if wrong := identities.problems(record):
+        return _judge(record, wrong)
     if others := data_checksums.differences(record.config, data_checksums.committed()):
         return _judge(record, others)
     if not whole and not len(record.early):
         return Verdict(record, "skipped", ("all its runs stopped: no losses, no time to train it",))
     try:
         if not whole:
-            return _judge(record, _compare_early(record, _first_steps(experiment, record)))
+            return _judge(
+                record, comparison.compare_early(record, _first_steps(experiment, record))
+            )
         with tempfile.TemporaryDirectory() as folder:
             again = records.recompute(experiment, record.config, Path(folder))
     except MissingDataError as error:
         return Verdict(record, "skipped", (str(error),))
     except NonFiniteError as error:  # among the first steps; a whole training records it
         return _judge(record, [f"recorded {len(record.failed)} runs with losses, now: {error}"])
-    same = not any(_compare_exactly(record, again))
-    return _judge(record, compare(record, again), same=same)
+    same = not any(comparison.exactly(record, again))
+    return _judge(record, comparison.compare(record, again), same=same)
 
 
 def _judge(record: Record, problems: list[str], same: bool = False) -> Verdict:
@@ -188,109 +194,3 @@ def _first_steps(experiment: Experiment, record: Record) -> np.ndarray:
         return enough.early
     early = outcome.fit.early
     return early.reshape(len(early), -1).cpu().numpy().astype(np.float64)
-
-
-def _same_machine(old: Record, new: Record) -> bool:
-    return all(old.provenance[k] == new.provenance[k] for k in MACHINE)
-
-
-def compare(old: Record, new: Record) -> list[str]:
-    """Every difference that the rules forbid, with both numbers and the rule.
-
-    The data have been compared before (`check`). Same route, machine class and versions: everything
-    equal. Otherwise: counts equal, the losses
-    of the first 50 steps within 1e-4 relative, each final loss within the old ensemble's range,
-    widened by a tenth of its span at both ends.
-
-    Args:
-        old: The committed record.
-        new: The one just trained.
-
-    Returns:
-        One sentence per difference.
-    """
-    if _same_machine(old, new):
-        return list(_compare_exactly(old, new))
-    return [
-        *_compare_counts(old, new),
-        *_compare_early(old, new.early),
-        *_compare_final(old, new),
-    ]
-
-
-def _compare_exactly(old: Record, new: Record) -> Iterator[str]:
-    parts: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
-        ("metric", old.metrics, new.metrics),
-        ("array", old.arrays, new.arrays),
-        ("fact", old.facts, new.facts),
-        ("losses", {"early": old.early}, {"early": new.early}),
-        ("steps", {"failed_at": old.failed_at}, {"failed_at": new.failed_at}),
-    ]
-    for kind, was, now in parts:
-        for name in sorted({*was, *now}):
-            if name not in was or name not in now:
-                yield f"{kind} {name} is in one of the two only; rule: same names"
-            elif name.startswith(TRIVIAL):  # of linear algebra, whose threads no record knows
-                if not np.isclose(was[name], now[name], rtol=TRIVIAL_TOLERANCE, atol=0.0):
-                    yield f"{kind} {name}: recorded {was[name]!r}, now {now[name]!r}; rule: close"
-            elif text := _difference(np.asarray(was[name]), np.asarray(now[name])):
-                yield f"{kind} {name}: {text}; rule: equal (same route, machine, versions)"
-
-
-def _difference(was: np.ndarray, now: np.ndarray) -> str:
-    if was.shape != now.shape:
-        return f"shape recorded {was.shape}, now {now.shape}"
-    apart = ~((was == now) | (np.isnan(was) & np.isnan(now)))
-    if not apart.any():
-        return ""
-    first = tuple(int(i) for i in np.argwhere(apart)[0])
-    return f"recorded {float(was[first])!r}, now {float(now[first])!r} at index {first}"
-
-
-def _compare_counts(old: Record, new: Record) -> Iterator[str]:
-    for name in sorted({*old.facts, *new.facts}):
-        was, now = old.facts.get(name), new.facts.get(name)
-        if was is None or now is None:
-            yield f"{name} is in one of the two only; rule: same names"
-        elif name.startswith(TRIVIAL):
-            if not np.isclose(was, now, rtol=TRIVIAL_TOLERANCE, atol=0.0):
-                yield f"{name}: recorded {was}, now {now}; rule: close"
-        elif was != now and float(was).is_integer():
-            yield f"{name}: recorded {was}, now {now}; rule: counts are equal"
-
-
-def _compare_early(old: Record, early: np.ndarray) -> list[str]:
-    steps = min(len(old.early), EARLY_STEPS)
-    was, now = old.early[:steps], early[:steps]
-    if was.shape != now.shape:
-        return [f"first steps: recorded {was.shape}, now {now.shape}; rule: same shape"]
-    close = np.isclose(now, was, rtol=EARLY_TOLERANCE, atol=0.0, equal_nan=True)
-    return [
-        f"loss of step {i}, run {j}: recorded {was[i, j]!s}, now {now[i, j]!s}; rule: within "
-        f"{EARLY_TOLERANCE:g} relative over the first {EARLY_STEPS} steps"
-        for i, j in np.argwhere(~close)[:3]
-    ]
-
-
-def _compare_final(old: Record, new: Record) -> Iterator[str]:
-    pairs = {"last training loss": (old.arrays.get("history"), new.arrays.get("history"))}
-    finals = {k: (w[-1], n[-1]) for k, (w, n) in pairs.items() if w is not None and n is not None}
-    if "loss" in old.metrics and "loss" in new.metrics:
-        finals["final loss"] = old.metrics["loss"], new.metrics["loss"]
-    for name, (was, now) in finals.items():
-        low, high = widened(was[~old.failed])
-        for run in np.flatnonzero(~old.failed):
-            if not low <= now[run] <= high:
-                yield (
-                    f"{name} of run {run}: recorded {was[run]!s}, now {now[run]!s}; rule: within "
-                    f"[{low:.6g}, {high:.6g}], the ensemble's range widened by {WIDENING:.0%}"
-                )
-
-
-def widened(values: np.ndarray) -> tuple[float, float]:
-    """Range of an ensemble, widened at both ends by a tenth of its span (of |value| if single)."""
-    if not len(values):
-        return -np.inf, np.inf
-    low, high = float(np.min(values)), float(np.max(values))
-    margin = WIDENING * ((high - low) or abs(high))
-    return low - margin, high + margin

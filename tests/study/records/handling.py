@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import time
@@ -14,6 +15,18 @@ from shooting.study import records
 from shooting.study.records.checkpoints import FileCheckpoint
 
 CONFIG = ToyConfig(epochs=6)
+
+
+def changed(record, **parts):
+    """A copy with some parts replaced: dicts are merged."""
+    merged = {
+        k: {**getattr(record, k), **v} if isinstance(v, dict) else v for k, v in parts.items()
+    }
+    return dataclasses.replace(record, **merged)
+
+
+def elsewhere(record):
+    return changed(record, provenance={"processor": "another"})
 
 
 def age(record):
