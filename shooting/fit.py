@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from shooting.errors import NonFiniteError, require_count
-from shooting.optim import Adam, Schedule, StateDict
+from shooting.errors import NonFiniteError, require_count, require_real, require_type, shown
+from shooting.optim import Adam, Cosine, Plateau, Schedule, StateDict
 from shooting.parametrizations import Parametrization
 from shooting.watch import Watch
 
@@ -74,9 +74,12 @@ class FitConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "freeze", _lengths(self.freeze))
         object.__setattr__(self, "epochs", require_count(self.epochs, "the number of epochs"))
-        if not self.learning_rate > 0:
+        require_real(self.learning_rate, "a learning rate", above=0, example=0.01)
+        require_real(self.weight_decay, "a weight decay", least=0, example=0)
+        if self.schedule is not None and not isinstance(self.schedule, (Plateau, Cosine)):
             raise ValueError(
-                f"expected a positive learning rate, got {self.learning_rate}; try 0.01"
+                f"expected a schedule of `shooting.optim`, got {shown(self.schedule)}; try "
+                "Plateau() or Cosine(500)"
             )
 
 
@@ -184,6 +187,7 @@ def fit(
             not one number per run.
         NonFiniteError: If no run is left.
     """
+    _check_given(model, task, config, checkpoint)
     now = _begin(model, config)
     saved = checkpoint.load() if checkpoint else None
     if saved is not None:
@@ -192,6 +196,21 @@ def fit(
         _train(model, task, config, now, watch, checkpoint, label)
         drift = watch.drift(now.failed.shape)
     return FitResult(torch.stack(now.history), torch.stack(now.early), now.failed, drift)
+
+
+def _check_given(model: object, task: object, config: object, checkpoint: object) -> None:
+    """Refuse what cannot be trained, before anything is."""
+    require_type(model, nn.Module, "a module to train", "try DynamicParticles(field, 15)")
+    require_type(config, FitConfig, "a FitConfig", "try FitConfig(epochs=500)")
+    parts = {"a task": (task, ("batches", "loss", "monitor"))}
+    if checkpoint is not None:
+        parts["a checkpoint"] = (checkpoint, ("load", "save", "due"))
+    for what, (given, names) in parts.items():
+        if isinstance(given, type) or not all(callable(getattr(given, n, None)) for n in names):
+            raise ValueError(
+                f"expected {what} with the methods {', '.join(names)}, got {shown(given)}; see "
+                "shooting.fit"
+            )
 
 
 def _train(
@@ -206,7 +225,7 @@ def _train(
     """The epochs that are left."""
     for epoch in tqdm(range(len(now.history), config.epochs), desc=label, disable=None):
         _freeze(now.adam, config, epoch)
-        losses = [_train_step(model, task, batch, now) for batch in task.batches(epoch)]
+        losses = [_train_step(model, task, batch, now) for batch in _batches(task, epoch)]
         if not losses:
             raise ValueError(
                 f"expected at least one batch in epoch {epoch} of {label}, got none; "
@@ -218,6 +237,12 @@ def _train(
         _reschedule(model, task, config, now, epoch + 1)
         if checkpoint and (checkpoint.due() or epoch + 1 == config.epochs):
             checkpoint.save(now.state_dict())
+
+
+def _batches(task: Task, epoch: int) -> Iterable[Any]:
+    found = task.batches(epoch)
+    advice = "try a generator of batches"
+    return require_type(found, Iterable, f"batches of epoch {epoch}", advice)
 
 
 def _begin(model: Any, config: FitConfig) -> _Progress:
@@ -248,6 +273,11 @@ def _blocks(model: nn.Module) -> Iterator[list[str]]:
 def _train_step(model: Any, task: Task, batch: Any, now: _Progress) -> Tensor:
     now.adam.zero_grad()
     loss = task.loss(model, batch)
+    if not isinstance(loss, Tensor) or not loss.requires_grad:
+        raise ValueError(
+            f"expected a loss that depends on the learned parameters, got {shown(loss)}; compute "
+            "it from the model's call, without detach"
+        )
     if loss.shape != now.failed.shape:
         raise ValueError(
             f"expected a loss of shape {tuple(now.failed.shape)}, one number for each run, got "

@@ -12,16 +12,20 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from shooting.errors import require_real
+
 Sampler = Callable[[torch.Generator, tuple[int, ...]], Tensor]
 
 
 def normal(scale: float) -> Sampler:
     """A sampler of N(0, scale^2) entries."""
+    require_real(scale, "a scale", example=0.1)
     return lambda g, shape: scale * torch.randn(shape, generator=g, dtype=torch.float64)
 
 
 def uniform(bound: float) -> Sampler:
     """A sampler of U(-bound, bound) entries."""
+    require_real(bound, "a bound", example=0.1)
     return lambda g, shape: bound * (2 * torch.rand(shape, generator=g, dtype=torch.float64) - 1)
 
 

@@ -213,8 +213,8 @@ def tensors(rows: int) -> Kind:
          "quantised": lambda c: torch.quantize_per_tensor(runs(c), 0.1, 0, torch.quint8)},
         {"no rows": normal_(0), "no runs": normal_(0, rows), "runs": normal_(2, rows),
          "more axes": normal_(2, 1, rows), "doubles": normal_(rows, dtype=torch.float64),
-         "halves": normal_(rows, dtype=torch.float16), "nan": lambda c: NAN * runs(c),
-         "inf": lambda c: INF * runs(c), "large": lambda c: 1e30 * runs(c),
+         "halves": normal_(rows, dtype=torch.float16), "NaNs": lambda c: NAN * runs(c),
+         "infinite": lambda c: INF * runs(c), "large": lambda c: 1e30 * runs(c),
          "meta": lambda c: runs(c).to("meta")},
     )  # fmt: skip
 
@@ -237,8 +237,8 @@ CONTROLS = Kind(
      "a None": lambda c: changed(c, None), "a word": lambda c: changed(c, "a"),
      "a list": lambda c: changed(c, [1.0]), "an array": lambda c: changed(c, np.ones(2)),
      "0-d": lambda c: changed(c, torch.tensor(1.0)), "integers": lambda c: {
-         k: v.long() for k, v in controls(c).items()}, "other keys": lambda c: {
-             i: v for i, v in enumerate(controls(c).values())}},
+         k: v.long() for k, v in controls(c).items()}, "other keys": lambda c: dict(
+             enumerate(controls(c).values()))},
     {"runs": lambda c: controls(c, 2, 2), "no runs": lambda c: controls(c, 2, 0),
      "nan": lambda c: {k: NAN * v for k, v in controls(c).items()},
      "doubles": lambda c: {k: v.double() for k, v in controls(c).items()},
@@ -247,7 +247,8 @@ CONTROLS = Kind(
 SPAN = Kind(
     consts(None, (0, 1), (0.0, 2.0), [0, 1]),
     {**without(STRANGE, "None"), **NUMBERS, **consts((0,), "ab", (NAN, 1), (0, INF), (0, 0),
-     (1, 0), (None, 1), ("a", "b"), (0, 1, 2), (0, 1j)), "array of words": ARRAYS["array of words"]},
+     (1, 0), (None, 1), ("a", "b"), (0, 1, 2), (0, 1j)),
+     "array of words": ARRAYS["array of words"]},
     {"tensor (2,)": ARRAYS["tensor (2,)"], **consts((5, 6), (0, 1e-320), (0, 1e300))},
 )  # fmt: skip
 INIT = Kind(
@@ -259,9 +260,9 @@ SAMPLER = Kind(
     {"normal": lambda c: normal(0.1), "uniform": lambda c: uniform(1.0)},
     {**STRANGE, **NUMBERS, **ARRAYS,
      "wrong shape": lambda c: lambda g, shape: torch.zeros(1),
-     "no tensor": lambda c: lambda g, shape: 3, "no arguments": lambda c: lambda: 3,
+     "no tensor": lambda c: lambda g, shape: 3,
      "array": lambda c: lambda g, shape: np.zeros(shape)},
-    {"nan": lambda c: lambda g, shape: torch.full(shape, NAN, dtype=torch.float64)},
+    {"NaNs": lambda c: lambda g, shape: torch.full(shape, NAN, dtype=torch.float64)},
 )  # fmt: skip
 MODELS: dict[str, Callable[[Context], Any]] = {
     "DynamicParticles": lambda c: DynamicParticles(UpDown(2, 3), 3),
@@ -281,7 +282,8 @@ def poisoned(c: Context) -> Any:
 
 MODEL = Kind(
     MODELS,
-    {**STRANGE, **NUMBERS, **ARRAYS, **consts(DynamicParticles), "linear": lambda c: nn.Linear(2, 2),
+    {**STRANGE, **NUMBERS, **ARRAYS, **consts(DynamicParticles),
+     "linear": lambda c: nn.Linear(2, 2),
      "identity": lambda c: nn.Identity(), "field": lambda c: UpDown(2, 3)},
     {"drift": lambda c: DynamicParticles(SecondOrder(2), 3), "poisoned": poisoned,
      "biases": lambda c: StaticDirect(Field({"x": 2}, [Term("b", "x")])),
@@ -307,7 +309,8 @@ TERMS = Kind(
 DRIFTS = Kind(
     {"none": lambda c: [], "x": lambda c: [Drift("x", "x")]},
     {**without(STRANGE, "[]", "()", "{}", "''"), **NUMBERS, "no slot": lambda c: [Drift("y", "x")],
-     "names": lambda c: ["x"], "terms": lambda c: [Term("A", "x")], "one": lambda c: Drift("x", "x"),
+     "names": lambda c: ["x"], "terms": lambda c: [Term("A", "x")],
+     "one": lambda c: Drift("x", "x"),
      "None inside": lambda c: [None]},
     {"sigma": lambda c: [Drift("x", Activated("x"))]},
 )  # fmt: skip
@@ -321,11 +324,13 @@ FEATURE = Kind(
 NO_FEATURE = Kind(without(FEATURE.right, "None"), {**FEATURE.wrong, **consts(None)}, FEATURE.edge)
 SITES = Kind(
     consts((3, 3), (4, 5), [3, 3]),
-    {**without(WORDS, "''", "[]"), **consts((3,), (0, 3), (3, -1), (3, 2.5), ("a", "b"), 3, (3, None),
+    {**without(WORDS, "''", "[]"), **consts((3,), (0, 3), (3, -1), (3, 2.5), ("a", "b"),
+     3, (3, None),
      (3, 3, 3), (3, NAN), (HUGE, HUGE))},
     {**consts("", []), "array": lambda c: np.array([3, 3])},
 )  # fmt: skip
-PLAIN_SITES = Kind({**SITES.right, **consts(())}, without(SITES.wrong, "(3,)", "(3, 3, 3)"),
+PLAIN_SITES = Kind({**SITES.right, **consts(())}, without(
+    SITES.wrong, "(3,)", "(3, 3, 3)", "{}", "empty tensor"),
                    {**SITES.edge, **consts((3,), (3, 3, 3))})  # fmt: skip
 FUNCTION = Kind(
     {"linear": lambda c: lambda z, t: {"x": z["x"] @ t["A"].T}},
@@ -339,7 +344,8 @@ FUNCTION = Kind(
 )  # fmt: skip
 SHAPES = Kind(
     consts({"A": (2, 2)}, {"A": [2, 2]}),
-    {**STRANGE, **NUMBERS, **ARRAYS, **consts({"A": 2}, {"A": (0, 2)}, {"A": (-1, 2)}, {"A": (2.5, 2)},
+    {**STRANGE, **NUMBERS, **ARRAYS, **consts({"A": 2}, {"A": (0, 2)}, {"A": (-1, 2)},
+     {"A": (2.5, 2)},
      {"A": "ab"}, {"A": None}, [("A", (2, 2))], {"A": (HUGE, HUGE)}, {"A": (3, 2)}, {"B": (2, 2)})},
 )  # fmt: skip
 EPOCHS = Kind(consts(1, 2, np.int64(2)), {**NO_NUMBER, **consts(0, -1, 2.5, "3", INF)})
@@ -402,8 +408,8 @@ CONFIG = Kind(
 FITTED = Kind(
     {k: v for k, v in MODELS.items() if k != "ensemble"} | {"ensemble": MODELS["ensemble"]},
     {**STRANGE, **NUMBERS, **ARRAYS, "identity": lambda c: nn.Identity(), "frozen": lambda c:
-     nn.Linear(2, 2).requires_grad_(False), "field": lambda c: UpDown(2, 3)},
-    {"linear": lambda c: nn.Linear(2, 2), "poisoned": poisoned},
+     MODELS["StaticDirect"](c).requires_grad_(False), "field": lambda c: UpDown(2, 3)},
+    {"poisoned": poisoned},
 )  # fmt: skip
 
 
@@ -483,8 +489,32 @@ def adam(learning_rate: Any, **values: Any) -> object:
 
 
 def pair(kind: Kind) -> Kind:
-    return Kind(consts((0.9, 0.999), [0.5, 0.5]), {**STRANGE, **NUMBERS, **consts(
-        (0.9,), (1.0, 0.5), (-0.1, 0.5), (NAN, 0.5), ("a", "b"), (None, 0.5), (0.1, 0.2, 0.3))})
+    return Kind(
+        consts((0.9, 0.999), [0.5, 0.5]),
+        {
+            **STRANGE,
+            **NUMBERS,
+            **consts(
+                (0.9,),
+                (1.0, 0.5),
+                (-0.1, 0.5),
+                (NAN, 0.5),
+                ("a", "b"),
+                (None, 0.5),
+                (0.1, 0.2, 0.3),
+            ),
+        },
+    )
+
+
+def along(function: Callable[..., object]) -> Callable[..., object]:
+    """States as a path of one time, where they are tensors."""
+
+    def call(field: Any, **states: Any) -> object:
+        paths = [s[None] if isinstance(s, Tensor) and s.dim() else s for s in states.values()]
+        return function(field, *paths)
+
+    return call
 
 
 def function_of(function: Any, reads: Any, name: Any) -> object:
@@ -494,14 +524,16 @@ def function_of(function: Any, reads: Any, name: Any) -> object:
 TARGETS: dict[str, Target] = {
     "Activated": Target(constructed(Activated), {"slot": SLOT, "sigma": SIGMA}, ("sigma",)),
     "Activation": Target(constructed(Activation), {
-        "name": NAME, "value": Kind(consts(torch.sin), WORDS), "slope": Kind(consts(torch.cos), WORDS),
+        "name": NAME, "value": Kind(consts(torch.sin), WORDS),
+        "slope": Kind(consts(torch.cos), WORDS),
         "curvature": Kind(consts(torch.zeros_like), WORDS)}),
     "Affine": Target(constructed(Affine, "dim"), {"dim": count(2), "sigma": SIGMA, "weight": WEIGHT,
                      "bias_weight": WEIGHT}, ("sigma", "weight", "bias_weight")),
     "AutomaticField": Target(constructed(AutomaticField), {
         "function": FUNCTION, "slots": Kind(consts({"x": 2}), SLOTS.wrong), "controls": SHAPES,
         "weights": Kind(consts(None, {}, {"A": 2.0}), {**without(STRANGE, "None", "{}", "[]", "()",
-                        "''"), **NUMBERS, **consts({"B": 1.0}, {"A": 0}, {"A": "a"}, {"A": None})})},
+                        "''"), **NUMBERS, **consts({"B": 1.0}, {"A": 0},
+                        {"A": "a"}, {"A": None})})},
         ("weights",)),
     "Constant": Target(constructed(Constant), {"like": SLOT}),
     "ConvUpDown": Target(constructed(ConvUpDown, "channels", "inflation"), {
@@ -511,7 +543,8 @@ TARGETS: dict[str, Target] = {
         ("kernel", "padding", "sigma", "weight")),
     "Dense": Target(dense, {"model": OWN, "x": tensors(3), "times": TIMES, "at": Kind(
         {**consts(0.5, 0, [0.1, 0.2]), "0-d": lambda c: torch.tensor(0.5)},
-        {**STRANGE, **consts(-1.0, 2.0, [3], "0.5", INF, [NAN]), "2-d": lambda c: torch.zeros(1, 1)})}),
+        {**STRANGE, **consts(-1.0, 2.0, [3], "0.5", INF, [NAN]),
+         "2-d": lambda c: torch.zeros(1, 1)})}),
     "Drift": Target(constructed(Drift), {"out": SLOT, "feature": NO_FEATURE, "factor": FREE},
                     ("factor",)),
     "DynamicDirect": Target(used(DynamicDirect, "field"), {
@@ -549,7 +582,7 @@ TARGETS: dict[str, Target] = {
                 1e-320, 1e-12, 1e300)),
         "form": choice("auto", "theta", "kernel"), "route": choice("auto", "native", "adjoint",
                                                                  "autograd", "torchdiffeq"),
-        "rtol": SMALL, "atol": DECAY, "tolerance": UNIT},
+        "rtol": DECAY, "atol": DECAY, "tolerance": UNIT},
         ("method", "step", "form", "route", "rtol", "atol", "tolerance")),
     "StaticDirect": Target(used(StaticDirect, "field"), {"field": FIELD, **COMMON}, tuple(COMMON)),
     "StaticParticles": Target(used(StaticParticles, "field", "particles"), {
@@ -565,7 +598,8 @@ TARGETS: dict[str, Target] = {
         "solver": SOLVER}, ("span", "solver")),
     "complexity": Target(complexity, {"model": MODEL, "times": TIMES}),
     "fit": Target(constructed(fit, "model", "task", "config"), {
-        "model": FITTED, "task": TASK, "config": CONFIG, "label": Kind(consts("a"), {}, consts(None, 3)),
+        "model": FITTED, "task": TASK, "config": CONFIG,
+        "label": Kind(consts("a"), {}, consts(None, 3)),
         "checkpoint": Kind(consts(None), {**without(STRANGE, "None"), **NUMBERS})},
         ("label", "checkpoint")),
     "normal": Target(sampled(normal), {"number": Kind(
@@ -584,7 +618,8 @@ TARGETS: dict[str, Target] = {
         {"z": lambda c: torch.ones(2, c["model"].space.size) / 9}, tensors(2).wrong,
         tensors(2).edge), "times": TIMES}),
     "theta": Target(method("theta", "times"), {"model": OWN, "times": TIMES}),
-    "penalty": Target(method("penalty", "times"), {"model": DYNAMIC, "times": TIMES}),
+    "penalty": Target(method("penalty", "times"), {"model": DYNAMIC, "times": Kind(
+        TIMES.right, without(TIMES.wrong, "None"), TIMES.edge)}),
     "particle_path": Target(method("particle_path", "times"), {"model": DYNAMIC, "times": TIMES}),
     "energy_drift": Target(method("energy_drift", "times"), {"model": DYNAMIC, "times": TIMES}),
     "to_layers": Target(method("to_layers", "count"), {
@@ -592,17 +627,18 @@ TARGETS: dict[str, Target] = {
         ("at", "depth")),
     "Adam": Target(adam, {"learning_rate": POSITIVE, "weight_decay": DECAY, "eps": POSITIVE,
                    "betas": pair(UNIT)}, ("weight_decay", "eps", "betas")),
-    "Plateau": Target(scheduled(Plateau), {"factor": UNIT, "patience": LEAST_0, "every": count(1),
+    "Plateau": Target(scheduled(Plateau), {"factor": UNIT, "patience": LEAST_0, "every": EPOCHS,
                       "threshold": SMALL, "min_change": DECAY},
                       ("factor", "patience", "every", "threshold", "min_change")),
-    "Cosine": Target(scheduled(Cosine), {"epochs": count(), "floor": DECAY, "every": LEAST_0},
+    "Cosine": Target(scheduled(Cosine), {"epochs": EPOCHS, "floor": DECAY, "every": LEAST_0},
                      ("floor", "every")),
     "StateSpace": Target(lambda slots: StateSpace(slots), {"slots": SLOTS}),
     "make_grid": Target(lambda times, **more: make_grid(times, **more), {
         "times": TIMES, "step": POSITIVE, "blocks": count(1, huge=10**7), "span": SPAN},
         ("blocks", "span")),
     "diagnose": Target(diagnose, {"model": MODEL, "x": tensors(3), "times": TIMES}),
-    "drift": Target(drift, {"field": FIELD, "q": tensors(3), "p": tensors(3)}),
-    "step_for": Target(step_for, {"step": POSITIVE, "error": POSITIVE, "wanted": POSITIVE,
-                       "order": count()}),
+    "drift": Target(along(drift), {"field": FIELD, "q": tensors(3), "p": tensors(3)}),
+    "step_for": Target(step_for, {"step": POSITIVE, "wanted": POSITIVE,
+        "error": Kind(consts(0.5, 2.0), {}, consts(NAN, INF, 0, -1)),
+                       "order": EPOCHS}),
 }  # fmt: skip

@@ -6,6 +6,7 @@ that a crash or a hang is seen and counts, and costs no more than that process.
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import random
 import re
@@ -111,9 +112,7 @@ def outcome(targets: Mapping[str, Target], call: Call) -> tuple[str, str]:
     return ("accepted" if call.wrong else "result"), ""
 
 
-def run(
-    targets: Mapping[str, Target], count: int, *, seed: int = 0
-) -> list[tuple[int, str, str]]:
+def run(targets: Mapping[str, Target], count: int, *, seed: int = 0) -> list[tuple[int, str, str]]:
     """Make calls number 0 to count - 1; number, outcome and words of each."""
     found: list[tuple[int, str, str]] = []
     while len(found) < count:
@@ -150,6 +149,7 @@ def _child(
 
 def _calls(targets: Mapping[str, Target], start: int, stop: int, seed: int, writing: int) -> None:
     """In the child: one line for each call, written when it has ended."""
+    faulthandler.disable()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for number in (signal.SIGPROF, signal.SIGALRM):

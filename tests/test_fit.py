@@ -187,7 +187,7 @@ def test_number_of_epochs_is_a_count(epochs):
 
 @pytest.mark.parametrize("rate", [0.0, -0.1, float("nan")])
 def test_learning_rate_is_positive(rate):
-    with refused("a positive learning rate", str(rate)):
+    with refused("a learning rate to be a positive, finite number", str(rate)):
         FitConfig(5, rate)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from call_targets import ARRAYS, NO_NUMBER, NUMBERS, STRANGE, TARGETS, WORDS, consts, without
-from calls import Kind, Target, counted, generate, run
+from calls import MEANING, OUTCOMES, Kind, Target, counted, generate, run
 
 from shooting import native
 from shooting.study.experiments.ablations import AblationConfig
@@ -31,7 +31,9 @@ from shooting.study.experiments.spiral_cure import SpiralCureConfig
 
 CONFIGS = (AblationConfig, BallsConfig, BaselineConfig, CirclesConfig, RegressionConfig,
            RotatingConfig, SpiralConfig, SpiralCureConfig, TrapConfig)  # fmt: skip
-RESULTS = Path(__file__).resolve().parents[2] / "book" / "calls.json"
+BOOK = Path(__file__).resolve().parents[2] / "book"
+RESULTS, PAGE = BOOK / "calls.json", BOOK / "checklists.md"
+BEGIN, END = "<!-- calls -->", "<!-- end of calls -->"
 # Wrong values of a setting by its type; the right ones are its default
 WRONG: dict[Any, dict[str, Any]] = {
     int: {**NO_NUMBER, **consts(-1, 2.5, "3", float("inf"))},
@@ -40,7 +42,7 @@ WRONG: dict[Any, dict[str, Any]] = {
     bool: {**STRANGE, **NUMBERS, **ARRAYS, **consts("yes", 2)},
     tuple[int, ...]: {**without(STRANGE, "()", "[]"), **NUMBERS, **ARRAYS,
                       **consts((0.5,), ("a",), (0, 0), "01", (None,), (True,))},
-    tuple[str, ...]: {**without(STRANGE, "()", "[]", "['a']"), **NUMBERS, **ARRAYS,
+    tuple[str, ...]: {**without(STRANGE, "()", "[]", "['a']", "{}"), **NUMBERS,
                       **consts((1,), "x", (None,), ("x", "x"))},
 }  # fmt: skip
 WRONG[bool] = without(WRONG[bool], "True")
@@ -65,6 +67,16 @@ def ready() -> None:
     torch.set_num_threads(1)
     for dtype in (torch.float32, torch.float64):
         native.library_error(dtype)
+    for name in ("function", "meta"):  # PyTorch loads what these need when they are first used
+        like = torch.zeros(2, 2, device="meta" if name == "meta" else "cpu")
+        torch.func.vjp(lambda v: torch.isfinite(torch.sin(v)) * v, like)[1](like)
+    torch.func.vmap(torch.sin)(torch.zeros(2, 2))
+
+
+def table(kept: dict[str, dict[str, int]]) -> list[str]:
+    """Lines of the page's table."""
+    rows = [f"| {MEANING[k]} | {kept['before'][k]} | {kept['after'][k]} |" for k in OUTCOMES]
+    return ["", "| a call ends in | before | after |", "|---|---|---|", *rows, ""]
 
 
 def main() -> None:
@@ -82,6 +94,9 @@ def main() -> None:
         kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
         kept[given.write] = {"seed": given.seed, "calls": len(found), **counts}
         RESULTS.write_text(json.dumps(kept, indent=2) + "\n")
+        before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+        after = rest.partition(END)[2]
+        PAGE.write_text(before + "\n".join([BEGIN, *table(kept), END]) + after, encoding="utf-8")
         return
     for index, kind, text in found:
         if kind not in ("result", "refused"):
