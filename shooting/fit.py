@@ -166,11 +166,16 @@ def fit(
     checkpoint: Checkpoint | None = None,
     label: str = "fit",
 ) -> FitResult:
-    """Train all runs of a model together; run i trains exactly as it would alone.
+    """Train all runs of a model together; run i trains as it would alone.
+
+    On the route ``native`` its parameters are then the same bits whatever runs are beside it. On the
+    others, and in the mean losses, sums over runs may be ordered otherwise: they agree up to
+    rounding, which grows along a training.
 
     A run whose loss or gradient turns NaN or infinite is marked as failed and its parameters stay
-    as they were; the others go on. If the Hamiltonian of a dynamic block moves by more than
-    a hundredth over depth, a `ConservationWarning` says so once, with a step that would do.
+    as they were; the others go on. The parameters that the last update leaves are looked at, too. If
+    the Hamiltonian of a dynamic block moves by more than a hundredth over depth, a
+    `ConservationWarning` says so once, with a step that would do.
 
     Args:
         model: A module whose parameters lead with the run axis if it has `seeds`.
@@ -232,6 +237,8 @@ def _train(
                 "lower the batch size"
             )
         now.history.append(torch.stack(losses).mean(0))
+        if epoch + 1 == config.epochs:
+            now.failed = torch.where((now.failed < 0) & ~_whole(now), now.step - 1, now.failed)
         _check_any_left(now, label, watch)
         watch.look(epoch + 1, config.epochs, now.failed < 0)
         _reschedule(model, task, config, now, epoch + 1)
@@ -320,6 +327,13 @@ def _reschedule(model: Any, task: Task, config: FitConfig, now: _Progress, done:
         with torch.no_grad():
             value = task.monitor(model)
     now.adam.lr.copy_(config.schedule.rate(now.schedule, now.adam.lr, done, value))
+
+
+def _whole(now: _Progress) -> Tensor:
+    """Which runs have finite parameters: no loss is computed after the last update."""
+    runs = now.failed.dim()
+    parts = [torch.isfinite(w.detach()).flatten(runs) for w in now.adam.parameters.values()]
+    return torch.cat(parts, dim=-1).all(-1)
 
 
 def _check_any_left(now: _Progress, label: str, watch: Watch) -> None:

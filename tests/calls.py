@@ -18,6 +18,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
+from shooting import native
+
 SENTENCE = re.compile(r"expected .+, (got|but) .+; .+")
 OUTCOMES = ("result", "refused", "accepted", "raw", "hang", "crash")
 MEANING = {
@@ -76,6 +80,17 @@ class Call:
 
     def __str__(self) -> str:
         return f"{self.target}({', '.join(f'{k}={w}' for k, w in self.words.items())})"
+
+
+def ready() -> None:
+    """Load and compile what is loaded and compiled once, so that no call has to."""
+    torch.set_num_threads(1)
+    for dtype in (torch.float32, torch.float64):
+        native.library_error(dtype)
+    for place in ("cpu", "meta"):
+        like = torch.zeros(2, 2, device=place)
+        torch.func.vjp(lambda v: torch.isfinite(torch.sin(v)).sum() * v, like)[1](like)
+    torch.func.vmap(torch.func.grad(lambda v: v.sum()))(torch.zeros(2, 2))
 
 
 def generate(targets: Mapping[str, Target], index: int, seed: int = 0) -> Call:

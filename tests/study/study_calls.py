@@ -14,11 +14,9 @@ import typing
 from pathlib import Path
 from typing import Any
 
-import torch
 from call_targets import ARRAYS, NO_NUMBER, NUMBERS, STRANGE, TARGETS, WORDS, consts, without
-from calls import MEANING, OUTCOMES, Kind, Target, counted, generate, run
+from calls import MEANING, OUTCOMES, Kind, Target, counted, generate, ready, run
 
-from shooting import native
 from shooting.study.experiments.ablations import AblationConfig
 from shooting.study.experiments.baselines import BaselineConfig
 from shooting.study.experiments.bouncing_balls import BallsConfig
@@ -60,17 +58,6 @@ def settings(config: Any) -> Target:
 
 STUDY: dict[str, Target] = {config.__name__: settings(config) for config in CONFIGS}
 EVERYTHING = {**TARGETS, **STUDY}
-
-
-def ready() -> None:
-    """Compile what a solve compiles once, so that no call has to."""
-    torch.set_num_threads(1)
-    for dtype in (torch.float32, torch.float64):
-        native.library_error(dtype)
-    for name in ("function", "meta"):  # PyTorch loads what these need when they are first used
-        like = torch.zeros(2, 2, device="meta" if name == "meta" else "cpu")
-        torch.func.vjp(lambda v: torch.isfinite(torch.sin(v)) * v, like)[1](like)
-    torch.func.vmap(torch.sin)(torch.zeros(2, 2))
 
 
 def table(kept: dict[str, dict[str, int]]) -> list[str]:

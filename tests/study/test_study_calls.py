@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from calls import OUTCOMES, counted, generate, run
+from calls import OUTCOMES, counted, generate, ready, run
 from problems import refused
 from study_calls import BEGIN, CONFIGS, END, PAGE, RESULTS, STUDY, table
 
@@ -16,6 +16,7 @@ from shooting.study.records.identity import record_id
 
 @pytest.mark.slow
 def test_generated_settings_are_taken_or_refused_in_a_sentence():
+    ready()
     found = run(STUDY, 300, seed=1)
     wrong = [(str(generate(STUDY, i, 1)), kind, text) for i, kind, text in found
              if kind not in ("result", "refused")]  # fmt: skip
