@@ -168,13 +168,13 @@ def fit(
 ) -> FitResult:
     """Train all runs of a model together; run i trains as it would alone.
 
-    On the route ``native`` its parameters are then the same bits whatever runs are beside it. On the
-    others, and in the mean losses, sums over runs may be ordered otherwise: they agree up to
+    On the route ``native`` its parameters are then the same bits whatever runs are beside it. On
+    the others, and in the mean losses, sums over runs may be ordered otherwise: they agree up to
     rounding, which grows along a training.
 
     A run whose loss or gradient turns NaN or infinite is marked as failed and its parameters stay
-    as they were; the others go on. The parameters that the last update leaves are looked at, too. If
-    the Hamiltonian of a dynamic block moves by more than a hundredth over depth, a
+    as they were; the others go on. The parameters that the last update leaves are looked at, too.
+    If the Hamiltonian of a dynamic block moves by more than a hundredth over depth, a
     `ConservationWarning` says so once, with a step that would do.
 
     Args:
@@ -195,12 +195,33 @@ def fit(
     _check_given(model, task, config, checkpoint)
     now = _begin(model, config)
     saved = checkpoint.load() if checkpoint else None
-    if saved is not None:
+    if saved is not None and _fits(now, saved, checkpoint):
         now.load_state_dict(saved)
     with Watch(model) as watch:
         _train(model, task, config, now, watch, checkpoint, label)
         drift = watch.drift(now.failed.shape)
     return FitResult(torch.stack(now.history), torch.stack(now.early), now.failed, drift)
+
+
+def _fits(now: _Progress, saved: StateDict, checkpoint: Checkpoint | None) -> bool:
+    """Whether a state is one of this training; else it is rejected, where that can be done."""
+    own, growing = now.state_dict(), ("history", "early")
+    lacking = [name for name in own if name not in saved]
+    other = [
+        name
+        for name, value in own.items()
+        if name in saved
+        and (saved[name].shape != value.shape if name not in growing else saved[name].dim()
+             != value.dim() or saved[name].shape[1:] != value.shape[1:])
+    ]  # fmt: skip
+    if not lacking and not other:
+        return True
+    what = f"lacks {lacking[0]!r}" if lacking else f"has another shape of {other[0]!r}"
+    reject = getattr(checkpoint, "reject", None)
+    if reject is None:
+        raise ValueError(f"expected the state of this training, got one that {what}; remove it")
+    reject(f"the state {what}")
+    return False
 
 
 def _check_given(model: object, task: object, config: object, checkpoint: object) -> None:

@@ -9,6 +9,7 @@ import torch
 from problems import draw, flat, gap, parts, refused
 from square import MODELS, Memory, Square, build, settings
 
+from shooting import Solver, UpDown
 from shooting.fit import EARLY_STEPS, FitConfig, count_parameters, fit
 from shooting.optim import Cosine, Plateau
 

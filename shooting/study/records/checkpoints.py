@@ -19,7 +19,8 @@ from shooting.study.storage import CorruptFileError, atomic_write, set_aside
 logger = logging.getLogger(__name__)
 
 StateDict = dict[str, Tensor]
-WRONG = (ValueError, KeyError, TypeError, RuntimeError, AttributeError)
+WRONG = (ValueError, KeyError, TypeError, RuntimeError, AttributeError, RecursionError, OSError)
+ABOUT = ("owner", "begun", "elapsed", "resumed")
 # What every safetensors stores as such; all else goes in as bytes, with type and shape beside it
 PLAIN = frozenset(
     (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.bool)
@@ -99,6 +100,11 @@ class FileCheckpoint:
         self.earlier, self.resumed = float(about["elapsed"]), int(about["resumed"]) + 1
         return tensors
 
+    def reject(self, why: str) -> None:
+        """Set a state aside that does not fit what is trained; the training begins anew."""
+        set_aside(self.path, f"{why}: training starts afresh")
+        self.earlier, self.resumed, self.begun = 0.0, 0, datetime.now(UTC)
+
     def usable(self) -> bool:
         """Whether there is a state from which `load` would go on."""
         try:
@@ -132,6 +138,9 @@ def read_checkpoint(path: Path) -> tuple[StateDict, dict[str, str]]:
         about = dict(json.loads(data[8 : 8 + length])["__metadata__"])
         tensors = _unpacked(safetensors.torch.load(data), json.loads(about.get("others", "{}")))
         claimed = about.pop("sha256")
+        if lacking := [name for name in ABOUT if not isinstance(about.get(name), str)]:
+            raise KeyError(lacking[0])
+        datetime.fromisoformat(about["begun"]), float(about["elapsed"]), int(about["resumed"])
     except (SafetensorError, *WRONG) as error:
         raise CorruptFileError(f"expected a whole checkpoint in {path.name}: {error}") from error
     if content_hash(tensors, about) != claimed:
