@@ -418,9 +418,11 @@ def _time_left(experiment: Experiment, states: list[tuple[str, Any]], out: Path 
     if experiment.estimate is not None:
         return ""
     done = [c for s, c in states if s in ("done", "failed")]
+    left = len(states) - len(done)
+    if not done or not left:  # reading records once more takes seconds
+        return ""
     found = [records.load(experiment, c, out=out) for c in done]
     seconds = [r.provenance["wall_seconds"] for r in found if r is not None]
-    left = len(states) - len(seconds)
-    if not seconds or not left:
+    if not seconds:
         return ""
     return f"; about {duration(left * sum(seconds) / len(seconds))} of one core left"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +14,10 @@ from shooting.errors import require_count, require_names, require_real, require_
 from shooting.parametrizations import check_seeds
 
 
+# evaluating annotations takes longer than all else that is done with a config
+_hints = functools.cache(typing.get_type_hints)
+
+
 def check_kinds(config: Any) -> None:
     """Check the settings of a frozen config by their types; numbers of NumPy become Python's.
 
@@ -21,7 +26,7 @@ def check_kinds(config: Any) -> None:
     Raises:
         ValueError: If one is of another type, or out of bounds.
     """
-    for name, kind in typing.get_type_hints(type(config)).items():
+    for name, kind in _hints(type(config)).items():
         value = getattr(config, name)
         object.__setattr__(config, name, _checked(value, kind, f"the setting {name}"))
 
@@ -58,7 +63,7 @@ def later(implied: Any) -> Any:
 
 def as_dict(config: Any) -> dict[str, Any]:
     """A config as JSON-able dict: tuples become lists, whole numbers in float fields floats."""
-    hints = typing.get_type_hints(type(config))
+    hints = _hints(type(config))
     entries = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
     return {
         name: float(v) if hints[name] is float else list(v) if isinstance(v, tuple) else v

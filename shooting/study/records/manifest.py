@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
+from shooting.study.paths import state_folder
 from shooting.study.storage import CorruptFileError, atomic_write, lock
 
 Entry = dict[str, str | None]
@@ -61,7 +62,7 @@ def keep(folder: Path, written: Iterable[str]) -> None:
         folder: The records.
         written: Names of the records written.
     """
-    with lock(folder / f".{NAME}.lock"):
+    with lock(state_folder() / f"{NAME}.lock"):
         known, present = read(folder), digests(folder, files(folder))
         new = {name for name in present if name not in known} | set(written)
         for name in new & set(present):
@@ -98,7 +99,7 @@ def _added(folder: Path) -> dict[str, str]:
             subprocess.run([*command, *asked], capture_output=True, text=True, check=True).stdout
             for asked in (
                 ["log", *options],
-                ["status", "--porcelain", "--untracked-files=all", "."],
+                ["status", "--porcelain", "-uall", "."],
             )
         )
     except (OSError, subprocess.CalledProcessError):
