@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import typing
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Hashable, Mapping
+from typing import Any, cast
 
 import numpy as np
 
@@ -15,7 +15,9 @@ from shooting.parametrizations import check_seeds
 
 
 # evaluating annotations takes longer than all else that is done with a config
-_hints = functools.cache(typing.get_type_hints)
+@functools.cache
+def _hints(kind: Hashable) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
 
 
 def check_kinds(config: Any) -> None:
@@ -26,7 +28,7 @@ def check_kinds(config: Any) -> None:
     Raises:
         ValueError: If one is of another type, or out of bounds.
     """
-    for name, kind in _hints(type(config)).items():
+    for name, kind in _hints(cast(Hashable, type(config))).items():
         value = getattr(config, name)
         object.__setattr__(config, name, _checked(value, kind, f"the setting {name}"))
 
@@ -63,7 +65,7 @@ def later(implied: Any) -> Any:
 
 def as_dict(config: Any) -> dict[str, Any]:
     """A config as JSON-able dict: tuples become lists, whole numbers in float fields floats."""
-    hints = _hints(type(config))
+    hints = _hints(cast(Hashable, type(config)))
     entries = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
     return {
         name: float(v) if hints[name] is float else list(v) if isinstance(v, tuple) else v

@@ -97,6 +97,8 @@ def against(document: Any) -> str:
     for part, checks in inner.items():
         if wrong := _mistake(document[part], checks, part):
             return wrong
+    if not _list_of(_by_name(_text))(document["provenance"].get("environments", [])):
+        return "'environments' of the wrong type in provenance"
     for part, check in OPTIONAL.items():
         if part in document and not check(document[part]):
             return f"{part} of the wrong type"
