@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from shooting.errors import require_callable, require_text, shown
 from shooting.fixed import FixedDict
 
 
@@ -34,6 +35,11 @@ class Activation:
     slope: Callable[[Tensor], Tensor]
     curvature: Callable[[Tensor], Tensor]
     smooth: bool = True
+
+    def __post_init__(self) -> None:
+        require_text(self.name, "the name of an activation", example="swish")
+        for part in ("value", "slope", "curvature"):
+            require_callable(getattr(self, part), f"the {part} of an activation", "try torch.sin")
 
     @property
     def curved(self) -> bool:
@@ -126,7 +132,7 @@ def activation(sigma: Sigma) -> Activation:
         return ACTIVATIONS[sigma]
     if isinstance(sigma, str) or not callable(sigma):
         raise ValueError(
-            f"expected an activation among {sorted(ACTIVATIONS)}, got {sigma!r}; "
+            f"expected an activation among {sorted(ACTIVATIONS)}, got {shown(sigma)}; "
             "pass one of these names, a function such as torch.sin, or an Activation of your own"
         )
     for known in ACTIVATIONS.values():

@@ -8,11 +8,19 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import cast
 
 import torch
 from torch import Tensor
 
+from shooting.errors import (
+    require_callable,
+    require_count,
+    require_few,
+    require_mapping,
+    shown,
+)
 from shooting.fields import Control, VectorField, Weight
 from shooting.fixed import FixedDict
 from shooting.metrics import Metric, metric
@@ -58,10 +66,14 @@ class AutomaticField(VectorField):
         weights: Mapping[str, Weight] | None = None,
     ) -> None:
         super().__init__(slots)
+        require_callable(function, "the velocities", "try lambda z, theta: {'x': z['x']}")
         self.function = function
-        self.controls = FixedDict({k: tuple(s) for k, s in controls.items()})
+        self.controls = FixedDict(_shapes(controls))
         shapes = {k: (s[0] if s else 1, math.prod(s[1:])) for k, s in self.controls.items()}
         self.shapes = FixedDict(shapes)
+        require_few(sum(math.prod(s) for s in shapes.values()), "all controls")
+        if weights is not None:
+            require_mapping(weights, "weights", example="{'A': 1.0}")
         self.metrics = FixedDict(_metrics(shapes, weights or {}))
         _check_linear(self)
         self._frozen = True
@@ -146,6 +158,20 @@ class AutomaticField(VectorField):
         return len(self.controls[name]) < 2
 
 
+def _shapes(controls: object) -> dict[str, tuple[int, ...]]:
+    """Shapes of controls by name, as whole numbers."""
+    given = require_mapping(controls, "controls", example="{'A': (2, 2)}")
+    for name, shape in given.items():
+        if not isinstance(shape, Iterable):
+            raise ValueError(
+                f"expected the shape of control {name!r}, got {shown(shape)}; try (2, 2)"
+            )
+    return {
+        name: tuple(require_count(n, f"an axis of {name!r}") for n in cast("Iterable[object]", s))
+        for name, s in given.items()
+    }
+
+
 def _metrics(
     shapes: Mapping[str, tuple[int, int]], weights: Mapping[str, Weight]
 ) -> dict[str, Metric]:
@@ -177,9 +203,34 @@ def _kinds() -> Iterator[tuple[torch.dtype, str]]:
             yield dtype, device
 
 
+def _check_call(field: AutomaticField) -> None:
+    """Call the function as a solve will, and look at what it returns."""
+    z = _draw("z", (3, field.size))
+    parts = {k: field.spaces[k].first(part) for k, part in field.split(z).items()}
+    want = {k: tuple(part.shape) for k, part in parts.items()}
+    try:
+        found: object = field.function(parts, field.shaped(field._nothing(z)))
+    except (TypeError, RuntimeError, LookupError, AttributeError) as error:
+        raise ValueError(
+            f"expected a function of slots {want} and controls {dict(field.controls)}, got "
+            f"{type(error).__name__}: {shown(error)}; correct the function or the shapes"
+        ) from error
+    got = (
+        {k: tuple(getattr(v, "shape", ())) for k, v in found.items()}
+        if (isinstance(found, Mapping))
+        else found
+    )
+    if not isinstance(got, dict) or not all(want.get(k) == shape for k, shape in got.items()):
+        raise ValueError(
+            f"expected velocities by slot, of the shapes {want}, got {shown(got)}; return them "
+            "like the slots"
+        )
+
+
 @torch.no_grad()
 def _check_linear(field: AutomaticField) -> None:
     """Try the function on random samples and controls."""
+    _check_call(field)
     z = _draw("z", (3, field.size))
     one, two = ({k: _draw(k + n, s) for k, s in field.shapes.items()} for n in "12")
     both = {k: 2 * one[k] - 3 * two[k] for k in one}

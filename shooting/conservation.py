@@ -14,6 +14,14 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from shooting.errors import (
+    require_count,
+    require_real,
+    require_shape,
+    require_tensor,
+    require_type,
+    shown,
+)
 from shooting.fields import VectorField
 
 # Error of the states per drift of H, both relative: at most this in most of the cases measured by
@@ -43,6 +51,15 @@ def drift(field: VectorField, q: Tensor, p: Tensor) -> Tensor:
     Returns:
         One number per run, ``(*runs)``; 0 where H stays 0, and NaN where a state is not finite.
     """
+    require_type(field, VectorField, "a vector field", "try UpDown(2, 3)")
+    for name, value in (("q", q), ("p", p)):
+        shape = (None, None, field.size)
+        require_shape(require_tensor(value, name), shape, name, "pass a path, as in shooting.Path")
+    if q.shape != p.shape or (q.dtype, q.device) != (p.dtype, p.device) or not q.shape[-3]:
+        raise ValueError(
+            "expected states and costates of one shape, dtype and device, with at least one time, "
+            f"got {shown(q)} and {shown(p)}; pass both of one shooting.Path"
+        )
     energy = field.energy(q, p)
     moved = (energy - energy[..., :1]).abs().amax(-1)
     scale = energy[..., 0].abs()
@@ -64,6 +81,9 @@ def step_for(step: float, error: float, wanted: float, order: int) -> float:
     Returns:
         A step of one significant digit, rounded down.
     """
+    step = require_real(step, "a step", above=0, example=0.1)
+    wanted = require_real(wanted, "a wanted error", above=0, example=1e-3)
+    order = require_count(order, "an order")
     ratio = (wanted / error) ** (1 / order) if 0 < error < math.inf else 0.25
     exact = step * min(1.0, ratio)
     unit = 10.0 ** math.floor(math.log10(exact))

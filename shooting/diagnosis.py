@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from shooting.conservation import step_for
-from shooting.errors import require_finite
+from shooting.errors import require_finite, require_tensor, shown
 from shooting.flow import Times
 from shooting.solvers import TABLEAUS, make_grid
+from shooting.times import check_times
 
 CAUSES = ("none", "weights", "data", "step")
 CURE = (
@@ -62,7 +63,21 @@ def diagnose(model: Any, x: Tensor, times: Times) -> Diagnosis:
 
     Returns:
         The diagnosis; its cause is ``none`` if the solve is finite.
+
+    Raises:
+        ValueError: If the model is none of the four.
     """
+    if not isinstance(model, nn.Module) or not hasattr(model, "_verb"):
+        advice = "ask about the block inside a network"
+        raise ValueError(f"expected one of the four models, got {shown(model)}; {advice}")
+    if require_tensor(x, "data x").is_meta:
+        raise ValueError("expected data x with values, got a tensor on meta; pass the call's data")
+    check_times(times)
+    return _diagnose(model, x, times)
+
+
+@torch.no_grad()
+def _diagnose(model: Any, x: Tensor, times: Times) -> Diagnosis:
     if ill := _ill_weights(model):
         names = ", ".join(ill)
         runs = sorted({run for found in ill.values() for run in found})
@@ -146,7 +161,7 @@ def blame(model: Any, x: Tensor, message: str) -> str:
         The sentence to raise.
     """
     if _ill_weights(model):
-        return f"{diagnose(model, x, ())}; the data x came out of a broken network, too"
+        return f"{_diagnose(model, x, ())}; the data x came out of a broken network, too"
     if x.grad_fn is not None:
         return (
             f"{message.partition(';')[0]}; a layer before computed them, so look at its weights "

@@ -17,7 +17,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from shooting.activations import Activation, Sigma, activation
-from shooting.errors import require_choice, require_count
+from shooting.errors import (
+    require_callable,
+    require_choice,
+    require_count,
+    require_names,
+    require_text,
+)
 
 Parts = Mapping[str, Tensor]
 
@@ -58,6 +64,9 @@ class Constant(Feature):
 
     like: str = ""
 
+    def __post_init__(self) -> None:
+        require_text(self.like, "the slot of a constant")
+
     def value(self, parts: Parts) -> Tensor:
         """Ones ``(..., n, *sites, 1)``."""
         return torch.ones_like(parts[self.like][..., :1])
@@ -75,6 +84,9 @@ class OfSlot(Feature):
     """A feature of one slot."""
 
     slot: str
+
+    def __post_init__(self) -> None:
+        require_text(self.slot, "the slot of a feature")
 
     @property
     def reads(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -117,6 +129,7 @@ class Activated(OfSlot):
     sigma: Sigma = "relu"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "sigma", activation(self.sigma))
 
     @property
@@ -161,6 +174,7 @@ class Patches(OfSlot):
     padding: str = "periodic"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_choice(self.padding, PADDINGS, "a padding")
         kernel = require_count(self.kernel, "the side length of a kernel")
         object.__setattr__(self, "kernel", kernel)
@@ -244,7 +258,10 @@ class Function(Feature):
     name: str = field(default="φ", compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "reads", tuple(self.reads))
+        require_callable(self.function, "a feature", "try Function(torch.sin, reads=('x',))")
+        reads = require_names(self.reads, "the slots that a function reads", example=("x",))
+        object.__setattr__(self, "reads", reads)
+        require_text(self.name, "the name of a function", example="sin")
 
     def value(self, parts: Parts) -> Tensor:
         """The function of the slots."""

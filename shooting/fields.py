@@ -13,18 +13,20 @@ an image slot a sample counts once per site, with the same weights: rows are sam
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor
 
+from shooting.errors import require_real, require_tensor, require_text, shown
 from shooting.features import Constant, Feature, Identity, Parts
 from shooting.fixed import FixedDict
 from shooting.metrics import Metric, metric
 from shooting.spaces import Slot, StateSpace
 
+T = TypeVar("T")
 Weight = float | Tensor | Metric
 Control = dict[str, Tensor]
 
@@ -51,6 +53,8 @@ class Term:
     weight: Weight = 1.0
 
     def __post_init__(self) -> None:
+        require_text(self.name, "the name of a term", example="theta1")
+        require_text(self.out, "the slot that a term feeds")
         try:
             object.__setattr__(self, "weight", metric(self.weight))
         except ValueError as error:
@@ -95,7 +99,11 @@ class Drift:
     factor: float = 1.0
 
     def __post_init__(self) -> None:
+        require_text(self.out, "the slot that a drift feeds")
+        if self.feature is None:
+            raise ValueError("expected a drift with a feature, got None; try Drift('x', 'v')")
         object.__setattr__(self, "feature", _feature(self.feature, "a drift"))
+        require_real(self.factor, "the factor of a drift")
 
     @property
     def phi(self) -> Feature:
@@ -193,7 +201,8 @@ class Field(VectorField):
         drift: Sequence[Drift] = (),
     ) -> None:
         super().__init__(slots)
-        self.terms, self.drift = tuple(terms), tuple(drift)
+        self.terms = _listed(terms, Term, "[Term('A', 'x', 'x')]")
+        self.drift = _listed(drift, Drift, "[Drift('x', 'v')]")
         _check_names(self, self.terms, self.drift)
         self._phi = tuple(self._resolved(t) for t in self.terms)
         probe = self.split(torch.zeros(1, self.size, device="cpu"))
@@ -409,6 +418,16 @@ class Field(VectorField):
         return {"theta": theta, "kernel": float(each * sum((*read.values(), *fed.values())))}
 
 
+def _listed(parts: object, kind: type[T], example: str) -> tuple[T, ...]:
+    """Terms or drifts, as a tuple."""
+    listed = tuple(parts) if isinstance(parts, Iterable) else ()
+    if not isinstance(parts, Iterable) or not all(isinstance(part, kind) for part in listed):
+        raise ValueError(
+            f"expected a list of objects {kind.__name__}, got {shown(parts)}; try {example}"
+        )
+    return listed
+
+
 def _gram(a: Tensor, b: Tensor) -> Tensor:
     return a @ b.transpose(-1, -2)
 
@@ -420,7 +439,7 @@ def _feature(feature: Feature | str | None, owner: str) -> Feature:
     if not isinstance(found, Feature):
         raise ValueError(
             f"expected the feature of {owner} to be a Feature, with value and pull_back, got "
-            f"{feature!r}; try Activated('v'), a slot's name, or Function(f, reads=('x',))"
+            f"{shown(feature)}; try Activated('v'), a slot's name, or Function(f, reads=('x',))"
         )
     return found
 
@@ -448,9 +467,21 @@ def _check_names(space: StateSpace, terms: Sequence[Term], drift: Sequence[Drift
             )
 
 
+def _tried(phi: Feature, probe: Parts) -> Tensor:
+    """The value of a feature on one sample."""
+    try:
+        value: object = phi.value(probe)
+    except (TypeError, RuntimeError, IndexError, AttributeError) as error:
+        raise ValueError(
+            f"expected {phi} to take the slots {phi.reads} of one sample, got "
+            f"{type(error).__name__}: {shown(error)}; correct the function, or what it reads"
+        ) from error
+    return require_tensor(value, f"the value of {phi}")
+
+
 def _probed(space: StateSpace, owner: Term | Drift, phi: Feature, probe: Parts) -> int:
     """Width of a feature, whose sites and pull-back are tried on one sample."""
-    slot, value = space.spaces[owner.out], phi.value(probe)
+    slot, value = space.spaces[owner.out], _tried(phi, probe)
     if value.dim() < 2 or tuple(value.shape[:-1]) != (1, *slot.sites):
         raise ValueError(
             f"expected {phi} to have the sites {slot.sites or 'of a plain vector'} of slot "

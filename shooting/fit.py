@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from shooting.errors import NonFiniteError, require_count
-from shooting.optim import Adam, Schedule, StateDict
+from shooting.errors import NonFiniteError, require_count, require_real, require_type, shown
+from shooting.optim import Adam, Cosine, Plateau, Schedule, StateDict
 from shooting.parametrizations import Parametrization
 from shooting.watch import Watch
 
@@ -77,9 +77,12 @@ class FitConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "freeze", _lengths(self.freeze))
         object.__setattr__(self, "epochs", require_count(self.epochs, "the number of epochs"))
-        if not self.learning_rate > 0:
+        require_real(self.learning_rate, "a learning rate", above=0, example=0.01)
+        require_real(self.weight_decay, "a weight decay", least=0, example=0)
+        if self.schedule is not None and not isinstance(self.schedule, (Plateau, Cosine)):
             raise ValueError(
-                f"expected a positive learning rate, got {self.learning_rate}; try 0.01"
+                f"expected a schedule of `shooting.optim`, got {shown(self.schedule)}; try "
+                "Plateau() or Cosine(500)"
             )
 
 
@@ -166,11 +169,16 @@ def fit(
     checkpoint: Checkpoint | None = None,
     label: str = "fit",
 ) -> FitResult:
-    """Train all runs of a model together; run i trains exactly as it would alone.
+    """Train all runs of a model together; run i trains as it would alone.
+
+    On the route ``native`` its parameters are then the same bits whatever runs are beside it. On
+    the others, and in the mean losses, sums over runs may be ordered otherwise: they agree up to
+    rounding, which grows along a training.
 
     A run whose loss or gradient turns NaN or infinite is marked as failed and its parameters stay
-    as they were; the others go on. If the Hamiltonian of a dynamic block moves by more than
-    a hundredth over depth, a `ConservationWarning` says so once, with a step that would do.
+    as they were; the others go on. The parameters that the last update leaves are looked at, too.
+    If the Hamiltonian of a dynamic block moves by more than a hundredth over depth, a
+    `ConservationWarning` says so once, with a step that would do.
 
     Args:
         model: A module whose parameters lead with the run axis if it has `seeds`.
@@ -187,14 +195,51 @@ def fit(
             not one number per run.
         NonFiniteError: If no run is left.
     """
+    _check_given(model, task, config, checkpoint)
     now = _begin(model, config)
     saved = checkpoint.load() if checkpoint else None
-    if saved is not None:
+    if saved is not None and _fits(now, saved, checkpoint):
         now.load_state_dict(saved)
     with Watch(model) as watch:
         _train(model, task, config, now, watch, checkpoint, label)
         drift = watch.drift(now.failed.shape)
     return FitResult(torch.stack(now.history), torch.stack(now.early), now.failed, drift)
+
+
+def _fits(now: _Progress, saved: StateDict, checkpoint: Checkpoint | None) -> bool:
+    """Whether a state is one of this training; else it is rejected, where that can be done."""
+    own, growing = now.state_dict(), ("history", "early")
+    lacking = [name for name in own if name not in saved]
+    other = [
+        name
+        for name, value in own.items()
+        if name in saved
+        and (saved[name].shape != value.shape if name not in growing else saved[name].dim()
+             != value.dim() or saved[name].shape[1:] != value.shape[1:])
+    ]  # fmt: skip
+    if not lacking and not other:
+        return True
+    what = f"lacks {lacking[0]!r}" if lacking else f"has another shape of {other[0]!r}"
+    reject = getattr(checkpoint, "reject", None)
+    if reject is None:
+        raise ValueError(f"expected the state of this training, got one that {what}; remove it")
+    reject(f"the state {what}")
+    return False
+
+
+def _check_given(model: object, task: object, config: object, checkpoint: object) -> None:
+    """Refuse what cannot be trained, before anything is."""
+    require_type(model, nn.Module, "a module to train", "try DynamicParticles(field, 15)")
+    require_type(config, FitConfig, "a FitConfig", "try FitConfig(epochs=500)")
+    parts = {"a task": (task, ("batches", "loss", "monitor"))}
+    if checkpoint is not None:
+        parts["a checkpoint"] = (checkpoint, ("load", "save", "due"))
+    for what, (given, names) in parts.items():
+        if isinstance(given, type) or not all(callable(getattr(given, n, None)) for n in names):
+            raise ValueError(
+                f"expected {what} with the methods {', '.join(names)}, got {shown(given)}; see "
+                "shooting.fit"
+            )
 
 
 def _train(
@@ -209,18 +254,26 @@ def _train(
     """The epochs that are left."""
     for epoch in tqdm(range(len(now.history), config.epochs), desc=label, disable=None):
         _freeze(now.adam, config, epoch)
-        losses = [_train_step(model, task, batch, now) for batch in task.batches(epoch)]
+        losses = [_train_step(model, task, batch, now) for batch in _batches(task, epoch)]
         if not losses:
             raise ValueError(
                 f"expected at least one batch in epoch {epoch} of {label}, got none; "
                 "lower the batch size"
             )
         now.history.append(torch.stack(losses).mean(0))
+        if epoch + 1 == config.epochs:
+            now.failed = torch.where((now.failed < 0) & ~_whole(now), now.step - 1, now.failed)
         _check_any_left(now, label, watch)
         watch.look(epoch + 1, config.epochs, now.failed < 0)
         _reschedule(model, task, config, now, epoch + 1)
         if checkpoint and (checkpoint.due() or epoch + 1 == config.epochs):
             checkpoint.save(now.state_dict())
+
+
+def _batches(task: Task, epoch: int) -> Iterable[Any]:
+    found = task.batches(epoch)
+    advice = "try a generator of batches"
+    return require_type(found, Iterable, f"batches of epoch {epoch}", advice)
 
 
 def _begin(model: Any, config: FitConfig) -> _Progress:
@@ -251,6 +304,11 @@ def _blocks(model: nn.Module) -> Iterator[list[str]]:
 def _train_step(model: Any, task: Task, batch: Any, now: _Progress) -> Tensor:
     now.adam.zero_grad()
     loss = task.loss(model, batch)
+    if not isinstance(loss, Tensor) or not loss.requires_grad:
+        raise ValueError(
+            f"expected a loss that depends on the learned parameters, got {shown(loss)}; compute "
+            "it from the model's call, without detach"
+        )
     if loss.shape != now.failed.shape:
         raise ValueError(
             f"expected a loss of shape {tuple(now.failed.shape)}, one number for each run, got "
@@ -293,6 +351,13 @@ def _reschedule(model: Any, task: Task, config: FitConfig, now: _Progress, done:
         with torch.no_grad():
             value = task.monitor(model)
     now.adam.lr.copy_(config.schedule.rate(now.schedule, now.adam.lr, done, value))
+
+
+def _whole(now: _Progress) -> Tensor:
+    """Which runs have finite parameters: no loss is computed after the last update."""
+    runs = now.failed.dim()
+    parts = [torch.isfinite(w.detach()).flatten(runs) for w in now.adam.parameters.values()]
+    return torch.cat(parts, dim=-1).all(-1)
 
 
 def _check_any_left(now: _Progress, label: str, watch: Watch) -> None:

@@ -11,7 +11,6 @@ import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from numbers import Real
 from types import ModuleType
 from typing import NamedTuple, cast
 
@@ -24,15 +23,26 @@ from torchdiffeq._impl.solvers import FixedGridODESolver
 from shooting import adjoint, native
 from shooting.adjoint import stagewise
 from shooting.conservation import COARSEST, ERROR_PER_DRIFT, difference, drift, settle
-from shooting.errors import require_choice, require_shape
+from shooting.errors import (
+    require_choice,
+    require_count,
+    require_mapping,
+    require_real,
+    require_shape,
+    require_tensor,
+    require_type,
+    shown,
+)
 from shooting.fields import Control, Field, VectorField
 from shooting.routes import ROUTES, by_hand, choose
 from shooting.solvers import (
+    MOST_STEPS,
     TABLEAUS,
     Grid,
     RightHandSide,
     State,
     Tableau,
+    check_span,
     check_step,
     make_grid,
     place_steps,
@@ -71,6 +81,7 @@ class Solver:
             is off inside a solve, on every route.
         rtol: Relative tolerance (adaptive methods).
         atol: Absolute tolerance (adaptive methods).
+        most_steps: Steps of one solve that are not a mistake.
 
     Raises:
         ValueError: If the method, the form or the route is unknown, the step neither ``auto`` nor a
@@ -85,6 +96,7 @@ class Solver:
     rtol: float = 1e-7
     atol: float = 1e-9
     tolerance: float = 1e-3
+    most_steps: int = MOST_STEPS
 
     def __post_init__(self) -> None:
         require_choice(self.method, known_methods(), "a method")
@@ -92,17 +104,17 @@ class Solver:
         _check_tolerances(rtol=self.rtol, atol=self.atol)
         require_choice(self.form, FORMS, "a form")
         require_choice(self.route, ROUTES, "a route")
+        most = require_count(self.most_steps, "most_steps")
+        object.__setattr__(self, "most_steps", most)
 
     def _check_step(self) -> None:
-        if isinstance(self.step, str) and self.step != "auto":
+        automatic = isinstance(self.step, str)
+        if automatic and self.step != "auto":
             raise ValueError(f"expected a step length or 'auto', got {self.step!r}; try 0.1")
-        if self.step != "auto":
+        if not automatic:
             check_step(self.step)
-        if not 0 < self.tolerance < 1:
-            raise ValueError(
-                f"expected a tolerance between 0 and 1, got {self.tolerance!r}; try 1e-3"
-            )
-        if self.step == "auto" and self.method not in TABLEAUS:
+        require_real(self.tolerance, "a tolerance", above=0, below=1, example=1e-3)
+        if automatic and self.method not in TABLEAUS:
             raise ValueError(
                 f"expected a method of fixed steps for step='auto', got {self.method!r}, which "
                 "chooses its own; give it rtol and atol"
@@ -143,11 +155,7 @@ def known_methods() -> tuple[str, ...]:
 
 def _check_tolerances(**tolerances: object) -> None:
     for name, value in tolerances.items():
-        number = isinstance(value, Real) and not isinstance(value, bool)
-        if not number or not 0 <= float(cast(Real, value)) < math.inf:
-            raise ValueError(
-                f"expected a tolerance {name} that is not negative, got {value!r}; try 1e-7"
-            )
+        require_real(value, f"a tolerance {name}", least=0, example=1e-7)
     if not any(tolerances.values()):
         raise ValueError(f"expected a tolerance above 0, got {tolerances}; try rtol=1e-7")
 
@@ -213,7 +221,7 @@ def shoot(
         )
     if solver.step == "auto":
         solver = replace(solver, step=shoot_step(field, q, p, z, times, solver=solver))
-    grid, moved = place_steps(check_times(times), cast(float, solver.step)), moves(times)
+    grid, moved = _grid(times, solver), moves(times)
     route = solver.active_route(field, q, p, z)
     form = solver.active_form(field, q.shape[-2], z.shape[-2])
     if form not in field.forms:
@@ -276,7 +284,7 @@ def carry(
     if solver.step == "auto":
         step = carry_step(field, theta, z, times, span=span, solver=solver)
         solver = replace(solver, step=step)
-    grid = place_steps(check_times(times), cast(float, solver.step), blocks, span)
+    grid = _grid(times, solver, blocks, check_span(span))
     moved = moves(times)
     route = solver.active_route(field, z, *theta.values(), verb="carry")
     if moved is not None:
@@ -290,6 +298,13 @@ def carry(
         kept += [s for s, keep in zip(found[1:], wanted, strict=True) if keep]
         z = found[-1]
     return torch.stack(kept, dim=-3)
+
+
+def _grid(
+    times: Times, solver: Solver, blocks: int = 1, span: tuple[float, float] | None = None
+) -> Grid:
+    step = cast(float, solver.step)
+    return place_steps(check_times(times), step, blocks, span, solver.most_steps)
 
 
 def _carry_piece(
@@ -355,9 +370,18 @@ def _block(theta: Control, block: int) -> Control:
 
 
 def _checked_solver(solver: Solver | None) -> Solver:
-    if solver is None or isinstance(solver, Solver):
-        return solver or Solver()
-    raise ValueError(f"expected a Solver, got {solver!r}; try Solver(method='rk4', step=0.1)")
+    return solver if isinstance(solver, Solver) else default_solver(solver)
+
+
+def default_solver(solver: object) -> Solver:
+    """A solver, or the default one for None.
+
+    Raises:
+        ValueError: If it is something else.
+    """
+    if solver is None:
+        return Solver()
+    return require_type(solver, Solver, "a Solver", "try Solver(method='rk4', step=0.1)")
 
 
 @torch.no_grad()
@@ -379,7 +403,7 @@ def energy_drift(
     solver, rows = solver or Solver(), q[..., :0, :]
     if solver.step == "auto":
         solver = replace(solver, step=shoot_step(field, q, p, rows, times, solver=solver))
-    nodes = make_grid(times, step=solver.step).nodes
+    nodes = make_grid(times, step=solver.step, most=solver.most_steps).nodes
     path = shoot(field, q.detach(), p.detach(), rows.detach(), nodes, solver=solver)
     return drift(field, path.q, path.p)
 
@@ -477,12 +501,9 @@ def _coarsest(times: Times, like: Tensor, solver: Solver) -> float:
 
 def _checked(field: VectorField, *, runs: torch.Size = _NO_RUNS, **states: Tensor) -> list[Tensor]:
     """States of the field's size, all with the same run axes; C would read past what is shorter."""
+    check_field(field)
     for name, value in states.items():
-        if not isinstance(value, Tensor):
-            raise ValueError(
-                f"expected states {name} as a tensor, got {type(value).__name__}; try "
-                "torch.as_tensor"
-            )
+        require_tensor(value, f"states {name}")
         advice = "pack all slots into one axis, as field.pack does"
         require_shape(value, (None, field.size), f"states {name}", advice)
     states = _alike(states)
@@ -518,12 +539,16 @@ def _alike(states: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _check_control(field: VectorField, theta: Control) -> tuple[int, torch.Size]:
     """Number of blocks and run axes of a control."""
+    check_field(field)
+    if not isinstance(theta, dict) or set(theta) != set(field.shapes):
+        theta = cast(Control, require_mapping(theta, "controls", example="field.theta(q, p)"))
     if set(theta) != set(field.shapes):
         raise ValueError(
             f"expected controls {sorted(field.shapes)}, got {sorted(theta)}; field.shapes lists "
             "them"
         )
     for name, shape in field.shapes.items():
+        require_tensor(theta[name], f"control {name}")
         advice = "lead with one axis for the blocks, if only of length 1"
         require_shape(theta[name], (None, *shape), f"control {name}", advice)
     leads = {value.shape[:-2] for value in theta.values()}
@@ -533,7 +558,22 @@ def _check_control(field: VectorField, theta: Control) -> tuple[int, torch.Size]
             "stack them alike"
         )
     *runs, blocks = leads.pop()
+    if not 0 < blocks <= MOST_STEPS:  # C would read past what is empty
+        raise ValueError(
+            f"expected controls of 1 to {MOST_STEPS} blocks of depth, got {blocks}; lead with one "
+            "axis for the blocks, if only of length 1"
+        )
     return blocks, torch.Size(runs)
+
+
+def check_field(field: object) -> None:
+    """Refuse what is no vector field.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    if not isinstance(field, VectorField):
+        raise ValueError(f"expected a vector field, got {shown(field)}; try UpDown(2, 3)")
 
 
 def _shooting_rhs(field: VectorField, form: str) -> RightHandSide:
@@ -607,15 +647,21 @@ def _torchdiffeq(rhs: RightHandSide, state: State, grid: Grid, solver: Solver) -
     if issubclass(SOLVERS[solver.method], FixedGridODESolver):
         nodes = torch.tensor(grid.nodes, dtype=times.dtype, device=like.device)
         options = {"grid_constructor": lambda func, y0, t: nodes}
-    found = odeint(
-        lambda t, y: rhs(float(t.detach()), y),  # adaptive steps depend on the state
-        state,
-        times.to(like.device),
-        method=solver.method,
-        rtol=solver.rtol,
-        atol=solver.atol,
-        options=options,
-    )
+    try:
+        found = odeint(
+            lambda t, y: rhs(float(t.detach()), y),  # adaptive steps depend on the state
+            state,
+            times.to(like.device),
+            method=solver.method,
+            rtol=solver.rtol,
+            atol=solver.atol,
+            options=options,
+        )
+    except AssertionError as error:  # as torchdiffeq says that its step has become nothing
+        raise ValueError(
+            f"expected a solve within rtol={solver.rtol:g} and atol={solver.atol:g}, but "
+            f"torchdiffeq says {str(error)!r}; try larger tolerances, or scale states and data"
+        ) from error
     return [tuple(part[k] for part in found) for k in range(len(times))]
 
 

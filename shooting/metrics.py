@@ -8,6 +8,7 @@ from numbers import Real
 import torch
 from torch import Tensor
 
+from shooting.errors import require_type, shown
 from shooting.fixed import Fixed
 
 
@@ -33,7 +34,7 @@ class Metric(Fixed):
         if not _is_weight(number):
             raise ValueError(
                 "expected a weight that is a positive number or a symmetric positive definite "
-                f"matrix, got {number!r}; try 1.0, as a penalty must be strictly convex"
+                f"matrix, got {shown(number)}; try 1.0, as a penalty must be strictly convex"
             )
         self._number = float(number)
         self._frozen = True
@@ -83,6 +84,7 @@ class MatrixMetric(Metric):
     """
 
     def __init__(self, matrix: Tensor) -> None:
+        require_type(matrix, Tensor, "a weight as a matrix", "try torch.eye(n)")
         if matrix.requires_grad or not _is_spd(matrix):
             kind = "a trained" if matrix.requires_grad else "a"
             raise ValueError(
@@ -132,12 +134,17 @@ def metric(weight: float | Tensor | Metric) -> Metric:
 
 
 def _is_weight(number: object) -> bool:
-    real = isinstance(number, Real) and not isinstance(number, bool)
-    return real and 0 < float(number) < math.inf  # type: ignore[arg-type]
+    try:
+        real = isinstance(number, Real) and not isinstance(number, bool)
+        return real and 0 < float(number) < math.inf  # type: ignore[arg-type]
+    except OverflowError:
+        return False
 
 
 def _is_spd(m: Tensor) -> bool:
-    if m.dim() != 2 or m.shape[0] != m.shape[1] or not m.is_floating_point():
+    if m.dim() != 2 or m.shape[0] != m.shape[1] or not len(m) or not m.is_floating_point():
+        return False
+    if m.layout is not torch.strided or m.is_meta:
         return False
     if not bool(torch.isfinite(m).all()) or not torch.allclose(m, m.T):
         return False

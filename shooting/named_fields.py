@@ -140,11 +140,13 @@ class ConvUpDown(Field):
     ) -> None:
         self.channels = require_count(channels, "the number of channels")
         self.inflation = require_count(inflation, "the inflation factor α")
+        if len(Slot(1, sites).sites) != 2:
+            raise ValueError(f"expected height and width of images, got {sites}; try (28, 28)")
         self.sigma = activation(sigma)
         x = Patches("x", kernel, None, padding)
         v = Patches("v", kernel, self.sigma, padding)
         super().__init__(
-            {"x": Slot(channels, sites), "v": Slot(self.inflation * channels, sites)},
+            {"x": Slot(self.channels, sites), "v": Slot(self.inflation * self.channels, sites)},
             [
                 Term("theta1", "x", v, weight),
                 Term("b1", "x", weight=weight),

@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from shooting.errors import require_count
+from shooting.errors import require_count, require_real, shown
 
 StateDict = dict[str, Tensor]
 LARGE = 2**12  # entries of one run, from which a look at the ages costs less than it may save
@@ -48,13 +49,18 @@ class Adam:
         weight_decay: float = 0.0,
     ) -> None:
         self.parameters = dict(parameters)
+        if not self.parameters:
+            raise ValueError("expected parameters to train, got none; try a model with some")
         for name, w in self.parameters.items():
             if tuple(w.shape[: len(runs)]) != runs:
                 raise ValueError(
                     f"expected parameter {name} to lead with the run axes {runs}, got "
                     f"{tuple(w.shape)}; give each run its own, as for a read-out (runs, out, in)"
                 )
-        self.runs, self.betas, self.eps, self.weight_decay = runs, betas, eps, weight_decay
+        self.runs, self.betas = runs, _check_betas(betas)
+        self.eps = require_real(eps, "eps", above=0, example=1e-8)
+        self.weight_decay = require_real(weight_decay, "a weight decay", least=0, example=0)
+        learning_rate = require_real(learning_rate, "a learning rate", above=0, example=0.01)
         first = next(iter(self.parameters.values()))
         self.lr = torch.full(runs, learning_rate, dtype=first.dtype, device=first.device)
         together = [tuple(g) for g in groups if g]
@@ -182,6 +188,19 @@ class Adam:
         return per_run.reshape(per_run.shape + (1,) * (w.dim() - per_run.dim()))
 
 
+def _check_betas(betas: object) -> tuple[float, float]:
+    """Both decays as numbers in [0, 1)."""
+    try:
+        first, second = (
+            require_real(b, "a decay", least=0, below=1) for b in cast("Iterable[object]", betas)
+        )
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"expected two decays in [0, 1), got {shown(betas)}; try betas=(0.9, 0.999)"
+        ) from None
+    return first, second
+
+
 def _alike(entries: Tensor) -> bool:
     """Whether all entries are equal."""
     low, high = torch.aminmax(entries)
@@ -207,19 +226,12 @@ class Plateau:
     min_change: float = 1e-8
 
     def __post_init__(self) -> None:
-        if not 0 < self.factor < 1:
-            raise ValueError(
-                f"expected a factor between 0 and 1, got {self.factor!r}; try 0.5, which halves "
-                "the learning rate"
-            )
+        require_real(self.factor, "the factor of a plateau", above=0, below=1, example=0.5)
         for name, least in (("patience", 0), ("every", 1)):
             number = require_count(getattr(self, name), f"the {name} of a plateau", least=least)
             object.__setattr__(self, name, number)
-        if not (0 <= self.threshold < 1 and 0 <= self.min_change < math.inf):
-            raise ValueError(
-                "expected a threshold in [0, 1) and a min_change of at least 0, got "
-                f"{self.threshold!r} and {self.min_change!r}; try 1e-4 and 1e-8"
-            )
+        require_real(self.threshold, "the threshold of a plateau", least=0, below=1, example=1e-4)
+        require_real(self.min_change, "the min_change of a plateau", least=0, example=1e-8)
 
     def start(self, lr: Tensor) -> StateDict:
         """State before the first evaluation."""
@@ -269,8 +281,7 @@ class Cosine:
         for name, least in (("epochs", 1), ("every", 0)):
             number = require_count(getattr(self, name), f"the {name} of a cosine", least=least)
             object.__setattr__(self, name, number)
-        if not 0 <= self.floor < math.inf:
-            raise ValueError(f"expected a floor of at least 0, got {self.floor!r}; try 0.0")
+        require_real(self.floor, "the floor of a cosine", least=0, example=0)
 
     def start(self, lr: Tensor) -> StateDict:
         """State before the first epoch."""

@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 import re
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,19 +21,43 @@ from torch import Tensor, nn
 from shooting.adjoint import energy
 from shooting.dense import Dense
 from shooting.diagnosis import blame, report
-from shooting.errors import require_choice, require_count, require_finite, require_shape
+from shooting.errors import (
+    require_callable,
+    require_choice,
+    require_count,
+    require_few,
+    require_finite,
+    require_real,
+    require_shape,
+    require_tensor,
+    require_type,
+    shown,
+)
 from shooting.features import Activated, Patches
 from shooting.fields import Control, Field, VectorField
 from shooting.fixed import FixedModule
-from shooting.flow import Path, Solver, Times, carry, carry_step, energy_drift, shoot, shoot_step
+from shooting.flow import (
+    Path,
+    Solver,
+    Times,
+    carry,
+    carry_step,
+    check_field,
+    default_solver,
+    energy_drift,
+    shoot,
+    shoot_step,
+)
 from shooting.layers import PLACES, residual_network
 from shooting.lift import PARTS, Lift
 from shooting.named_fields import UpDown
 from shooting.randomness import Sampler, generator, normal, uniform
-from shooting.solvers import Grid, check_step, make_grid
+from shooting.solvers import MOST_STEPS, Grid, check_step, make_grid
 from shooting.spaces import Slot, StateSpace
 from shooting.times import check_times, moves, nudge, numbers
 from shooting.transforms import autocast, unmixed
+
+INIT_ADVICE = "try ParticleInit(p=normal(0.1))"
 
 
 @dataclass(frozen=True)
@@ -52,6 +76,24 @@ class ParticleInit:
     x: Sampler = uniform(1.5)
     v: Sampler = normal(0.5)
     p: Sampler = normal(0.1)
+
+    def __post_init__(self) -> None:
+        for name in ("x", "v", "p"):
+            require_callable(getattr(self, name), f"the sampler of {name}", "try normal(0.1)")
+
+    def draw(self, name: str, g: torch.Generator, shape: tuple[int, int]) -> Tensor:
+        """One of the three, drawn and checked.
+
+        Raises:
+            ValueError: If the sampler returns something else than a tensor of this shape.
+        """
+        found = require_tensor(getattr(self, name)(g, shape), f"initial {name}")
+        if tuple(found.shape) != shape:
+            raise ValueError(
+                f"expected initial {name} of shape {shape}, got {tuple(found.shape)}; return the "
+                "shape asked for"
+            )
+        return found
 
 
 class Parametrization(FixedModule):
@@ -84,12 +126,12 @@ class Parametrization(FixedModule):
         solver: Solver | None = None,
     ) -> None:
         super().__init__()
-        self.space, self.solver = space, solver or Solver()
+        advice = "try UpDown(2, 3)"
+        self.space = require_type(space, StateSpace, "a vector field or a space of slots", advice)
+        self.solver = default_solver(solver)
         self.lift = Lift(space, kind=lift)
-        self.seeds = None if seeds is None else tuple(int(s) for s in seeds)
-        if self.seeds is not None and (not self.seeds or len(set(self.seeds)) < len(self.seeds)):
-            raise ValueError(f"expected distinct seeds, at least one, got {self.seeds}; try [0]")
-        self._single = seed
+        self.seeds = None if seeds is None else check_seeds(seeds)
+        self._single = _seed(seed)
         self.register_state_dict_post_hook(_keep_settings)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_check_state)  # type: ignore[no-untyped-call]
 
@@ -97,7 +139,7 @@ class Parametrization(FixedModule):
 
     def _initialise(self, draw: Callable[[torch.Generator], Mapping[str, Tensor]]) -> None:
         """Draw every run from its own generator; each part becomes a parameter."""
-        runs = []
+        runs: list[dict[str, Tensor]] = []
         for s in self.seeds if self.seeds is not None else (self._single,):
             g = generator(s, "init")
             drawn = {**draw(g), **self.lift.draw(g)}
@@ -204,6 +246,7 @@ class Parametrization(FixedModule):
         Returns:
             Packed states at the requested times, ``(*runs, times, n, S)``.
         """
+        require_tensor(z, "states z")
         batch = z.shape[:-2] if self.seeds is None else ()
         with unmixed(z):
             if not batch:
@@ -241,6 +284,8 @@ class Parametrization(FixedModule):
                 f"expected data x as a tensor, got {type(x).__name__}; try torch.as_tensor(x, "
                 f"dtype={self._like.dtype})"
             )
+        if x.layout is not torch.strided:
+            raise ValueError(f"expected dense data x, got {x.layout}; try x.to_dense()")
         slot = self._data
         shape = (slot.width, *slot.sites)
         words = ", ".join(map(str, ("n", *shape)))
@@ -252,6 +297,11 @@ class Parametrization(FixedModule):
             raise ValueError(
                 f"expected data x of the model's {self._like.dtype}, got {x.dtype}; convert one of "
                 "them, as in x.float() or model.double()"
+            )
+        if x.device != self._like.device:
+            raise ValueError(
+                f"expected data x on the model's {self._like.device}, got {x.device}; move one of "
+                "them, as in model.to(x.device)"
             )
         try:
             require_finite(x, "data x")
@@ -318,12 +368,11 @@ class Controlled(Parametrization):
         Returns:
             Modules from x to x(T), with copies of the weights as parameters.
         """
-        count = require_count(count, "the number of layers")
+        count = require_count(count, "the number of layers", most=MOST_STEPS)
         require_choice(at, PLACES, "a place of the weights")
         known = getattr(self, "depth", None)
-        whole = depth if depth is not None else 1.0 if known is None else known
-        if not 0 < whole < math.inf:
-            raise ValueError(f"expected a positive depth T, got {depth!r}; try depth=1.0")
+        whole = 1.0 if depth is None and known is None else known if depth is None else depth
+        whole = require_real(whole, "the depth T", above=0)
         shift = 0.0 if at == "left" else 0.5
         places = [whole * (k + shift) / count for k in range(count)]
         # with both ends, between which a model without a known depth places its blocks
@@ -392,28 +441,20 @@ class DynamicParticles(Controlled):
         lift: str = "learned",
         solver: Solver | None = None,
     ) -> None:
+        check_field(field)
         super().__init__(field, seeds=seeds, seed=seed, lift=lift, solver=solver)
         self.field, self.particles = field, require_count(particles, "the number of particles K")
-        self.momentum_scale = 1 / particles if momentum_scale is None else momentum_scale
-        if not 0 < self.momentum_scale < math.inf:
-            raise ValueError(
-                f"expected a positive momentum scale, got {momentum_scale!r}; try None (means over "
-                "particles) or 1.0 (sums)"
-            )
-        how = init or ParticleInit()
+        require_few(2 * self.particles * field.size * self.runs, "all particles")
+        self.momentum_scale = _momentum_scale(momentum_scale, self.particles)
+        how = require_type(
+            ParticleInit() if init is None else init, ParticleInit, "a ParticleInit", INIT_ADVICE
+        )
+        d = field.slots[self.data_slot]
+        widths = {"x": d, "v": field.size - d, "p": field.size}
 
         def draw(g: torch.Generator) -> dict[str, Tensor]:
-            d, drawn = field.slots[self.data_slot], {}
-            for name, width in (("x", d), ("v", field.size - d), ("p", field.size)):
-                if not width:  # no slot but the data's
-                    continue
-                drawn[name] = getattr(how, name)(g, (particles, width))
-                if tuple(drawn[name].shape) != (particles, width):
-                    raise ValueError(
-                        f"expected initial {name} of shape {(particles, width)}, got "
-                        f"{tuple(drawn[name].shape)}; return the shape asked for"
-                    )
-            return drawn
+            # no v where there is no slot but the data's
+            return {k: how.draw(k, g, (self.particles, n)) for k, n in widths.items() if n}
 
         self._initialise(draw)
 
@@ -489,6 +530,8 @@ class DynamicParticles(Controlled):
         Raises:
             ValueError: If the field has a drift and no times are given.
         """
+        if times is not None:
+            check_times(times)
         if not self.field.drift:
             return energy(self.field, *self.start())
         if times is None:
@@ -598,10 +641,12 @@ class DynamicDirect(Controlled):
         lift: str = "learned",
         solver: Solver | None = None,
     ) -> None:
+        check_field(field)
         super().__init__(field, seeds=seeds, seed=seed, lift=lift, solver=solver)
-        blocks = require_count(blocks, "the number of blocks")
-        if depth is not None and not 0 < depth < math.inf:
-            raise ValueError(f"expected a positive depth T, got {depth!r}; try depth=1.0")
+        blocks = require_count(blocks, "the number of blocks", most=MOST_STEPS)
+        numbers_of_one = blocks * sum(math.prod(shape) for shape in field.shapes.values())
+        require_few(numbers_of_one * self.runs, "all controls")
+        depth = None if depth is None else require_real(depth, "the depth T", above=0)
         self.field, self.blocks, self.depth = field, blocks, depth
         self._initialise(self._draw)
 
@@ -732,18 +777,57 @@ def complexity(model: Controlled, times: Times) -> dict[str, Tensor]:
         ``norm``: $\int \log_2 |\theta|_F\,\mathrm{d}t$ of all of theta. Each per run. The mean
         of two neighbouring nodes is taken inside the logarithm, as the published code does.
     """
-    check_times(times)
+    require_type(model, Controlled, "one of the four models", "try DynamicParticles(field, 15)")
+    named = check_times(times)
     theta = model.theta(times)
     square = {k: (v**2).sum((-1, -2)) for k, v in theta.items()}
+    if all(map(model.field.is_bias, square)):
+        raise ValueError(
+            f"expected a field with a control that is no bias, got {sorted(square)}; the published "
+            "complexity leaves biases out"
+        )
     matrices = torch.stack([s for k, s in square.items() if not model.field.is_bias(k)]).sum(0)
     everything = torch.stack(list(square.values())).sum(0)
-    t = torch.as_tensor(times, dtype=torch.float64).to(matrices)
+    t = torch.as_tensor(times if isinstance(times, Tensor) else named, dtype=torch.float64)
+    t = t.to(matrices)
     dt = (t[1:] - t[:-1]).abs()
 
     def integral(s: Tensor) -> Tensor:
         return (dt * torch.log2((s[..., 1:] + s[..., :-1]) / 2)).sum(-1)
 
     return {"squared": integral(matrices), "norm": 0.5 * integral(everything)}
+
+
+def check_seeds(seeds: object) -> tuple[int, ...]:
+    """Distinct whole numbers, at least one.
+
+    Raises:
+        ValueError: If they are something else.
+    """
+    try:
+        found = tuple(_seed(s) for s in cast("Iterable[object]", seeds))
+    except (TypeError, ValueError):
+        found = ()
+    if not found or len(set(found)) < len(found) or isinstance(seeds, (str, bytes)):
+        raise ValueError(
+            f"expected seeds that are distinct whole numbers, at least one, got {shown(seeds)}; "
+            "try [0]"
+        )
+    return found
+
+
+def _seed(seed: object) -> int:
+    try:
+        return require_count(seed, "a seed", least=-(2**63))
+    except ValueError:
+        raise ValueError(
+            f"expected a seed that is a whole number, got {shown(seed)}; try 0"
+        ) from None
+
+
+def _momentum_scale(given: object, particles: int) -> float:
+    """The factor of the momenta, 1/K for None."""
+    return 1 / particles if given is None else require_real(given, "a momentum scale", above=0)
 
 
 def _keep_settings(model: Any, state: Any, prefix: str, metadata: dict[str, Any]) -> None:

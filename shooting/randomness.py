@@ -12,6 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from shooting.errors import require_real
+
 Sampler = Callable[[torch.Generator, tuple[int, ...]], Tensor]
 
 
@@ -21,6 +23,7 @@ def normal(scale: float) -> Sampler:
     Example:
         >>> init = ParticleInit(p=normal(0.5))
     """
+    require_real(scale, "a scale", example=0.1)
     return lambda g, shape: scale * torch.randn(shape, generator=g, dtype=torch.float64)
 
 
@@ -30,6 +33,7 @@ def uniform(bound: float) -> Sampler:
     Example:
         >>> init = ParticleInit(x=uniform(2.0))
     """
+    require_real(bound, "a bound", example=0.1)
     return lambda g, shape: bound * (2 * torch.rand(shape, generator=g, dtype=torch.float64) - 1)
 
 

@@ -12,11 +12,12 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from shooting.errors import require_count, require_real, shown
 from shooting.times import check_times, refuse_moving
 
 State = tuple[Tensor, ...]
 RightHandSide = Callable[[float, State], State]
-MOST_STEPS = 10**6  # of one solve; more are a mistake
+MOST_STEPS = 10**6  # of one solve: more are a mistake, unless they are asked for
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ def make_grid(
     step: float | str,
     blocks: int = 1,
     span: tuple[float, float] | None = None,
+    most: int = MOST_STEPS,
 ) -> Grid:
     """Place steps of at most `step` so that requested times and block ends are nodes.
 
@@ -118,26 +120,52 @@ def make_grid(
         blocks: Number of equal blocks of depth.
         span: First and last depth of the interval that the blocks divide; without it the interval
             of the times.
+        most: Steps that are not a mistake.
 
     Returns:
         The grid. Each step lies in exactly one block.
 
     Raises:
         ValueError: If times are not monotone or finite, or ask for a gradient, the step is not
-            positive, or the steps are more than a million.
+            positive, the span no interval, or the steps or blocks are more than `most`.
     """
     t = check_times(times)
     refuse_moving(times)
-    return place_steps(t, check_step(step), blocks, span)
+    blocks = require_count(blocks, "the number of blocks", most=most)
+    return place_steps(t, check_step(step), blocks, check_span(span), most)
+
+
+def check_span(span: object) -> tuple[float, float] | None:
+    """First and last depth as numbers.
+
+    Raises:
+        ValueError: If they are not two, in this order.
+    """
+    if span is None:
+        return None
+    try:
+        first, last = (require_real(end, "an end") for end in cast(Sequence[object], span))
+        if first < last:
+            return first, last
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(
+        f"expected a span of two depths, the first below the last, got {shown(span)}; try "
+        "span=(0, 1)"
+    )
 
 
 def place_steps(
-    t: Sequence[float], step: float, blocks: int = 1, span: tuple[float, float] | None = None
+    t: Sequence[float],
+    step: float,
+    blocks: int = 1,
+    span: tuple[float, float] | None = None,
+    most: int = MOST_STEPS,
 ) -> Grid:
     """Like `make_grid`, for times and a step that have been checked."""
     # a training solves on the same grid at every step; the compiler looks through no cache
     place = _placed if torch.compiler.is_compiling() else _remembered
-    return place(tuple(t), step, blocks, span)
+    return place(tuple(t), step, blocks, span, most)
 
 
 def check_step(step: object) -> float:
@@ -146,27 +174,33 @@ def check_step(step: object) -> float:
     Raises:
         ValueError: If it is none.
     """
-    if isinstance(step, bool) or not isinstance(step, Real) or not 0 < float(step) < math.inf:
-        raise ValueError(f"expected a positive step length, got {step!r}; try step=0.1")
-    return cast(float, step)
+    plain = isinstance(step, Real) and not isinstance(step, bool)
+    try:
+        if plain and 0 < float(cast(Real, step)) < math.inf:
+            return cast(float, step)
+    except OverflowError:
+        pass
+    raise ValueError(f"expected a positive step length, got {shown(step)}; try step=0.1")
 
 
 def _placed(
-    t: tuple[float, ...], step: float, blocks: int, span: tuple[float, float] | None
+    t: tuple[float, ...], step: float, blocks: int, span: tuple[float, float] | None, most: int
 ) -> Grid:
     if t[0] > t[-1]:
-        return _increasing(t[::-1], step, blocks, span or (t[-1], t[0])).reversed()
-    return _increasing(t, step, blocks, span or (t[0], t[-1]))
+        return _increasing(t[::-1], step, blocks, span or (t[-1], t[0]), most).reversed()
+    return _increasing(t, step, blocks, span or (t[0], t[-1]), most)
 
 
 _remembered = functools.lru_cache(maxsize=8)(_placed)
 
 
-def _increasing(t: tuple[float, ...], step: float, blocks: int, span: tuple[float, float]) -> Grid:
-    if not t[-1] - t[0] <= MOST_STEPS * step:
+def _increasing(
+    t: tuple[float, ...], step: float, blocks: int, span: tuple[float, float], most: int
+) -> Grid:
+    if not t[-1] - t[0] <= most * step:
         raise ValueError(
-            f"expected at most {MOST_STEPS} steps, got times from {t[0]:g} to {t[-1]:g} with "
-            f"step={step:g}; take longer steps"
+            f"expected at most {most} steps, got times from {t[0]:g} to {t[-1]:g} with "
+            f"step={step:g}; take longer steps, or allow more, as in Solver(most_steps={10 * most})"
         )
     start, length = span[0], span[1] - span[0]
     single = all(_short(s) for s in t)  # perhaps rounded, which can shift each time by this much
@@ -182,7 +216,8 @@ def _increasing(t: tuple[float, ...], step: float, blocks: int, span: tuple[floa
         slack = min(0.5, 1e-6 + 2 * rounding * max(abs(a), abs(b)) / step)
         n = max(1, math.ceil((b - a) / step - slack))  # an eighth digit must not add a step
         nodes += [a + (b - a) * k / n for k in range(1, n)] + [b]
-        owners += [max(0, min(blocks - 1, int(blocks * ((a + b) / 2 - start) / length)))] * n
+        part = max(0.0, blocks * ((a + b) / 2 - start) / length)
+        owners += [int(part) if part < blocks - 1 else blocks - 1] * n
         outputs += [len(nodes) - 1] * (b in asked)
     return Grid(tuple(nodes), tuple(outputs), tuple(owners))
 

@@ -8,13 +8,13 @@ features are views of it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from shooting.errors import require_count
+from shooting.errors import require_count, require_few, require_mapping, shown
 from shooting.fixed import Fixed, FixedDict
 
 
@@ -35,8 +35,14 @@ class Slot:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "width", require_count(self.width, "the width of a slot"))
-        sites = (require_count(length, "a number of sites") for length in self.sites)
-        object.__setattr__(self, "sites", tuple(sites))
+        given: object = self.sites
+        if not isinstance(given, Iterable) or isinstance(given, (str, bytes)):
+            raise ValueError(
+                f"expected sites as height and width, got {shown(self.sites)}; try sites=(28, 28)"
+            )
+        sites = tuple(require_count(length, "a number of sites") for length in self.sites)
+        object.__setattr__(self, "sites", sites)
+        require_few(self.size, "a slot")
 
     @property
     def count(self) -> int:
@@ -85,12 +91,14 @@ class StateSpace(Fixed):
     """
 
     def __init__(self, slots: Mapping[str, int | Slot]) -> None:
+        require_mapping(slots, "slots", example="{'x': 2}")
         if not slots:
             raise ValueError("expected at least one slot, got none; try {'x': 2}")
         spaces = {k: s if isinstance(s, Slot) else _plain(k, s) for k, s in slots.items()}
         self.spaces = FixedDict(spaces)
         self.slots = FixedDict({name: slot.size for name, slot in spaces.items()})
         self.size = sum(self.slots.values())
+        require_few(10 * self.size, "ten states")  # fewer than a field makes to try its terms
         self._frozen = type(self) is StateSpace  # a subclass has more to say
 
     def split(self, z: Tensor) -> dict[str, Tensor]:

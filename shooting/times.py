@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from shooting.errors import shown
+
 _Times = Tensor | Sequence[float | Tensor]
 _State = tuple[Tensor, ...]
 
@@ -37,29 +39,31 @@ def numbers(times: object, *, least: int = 1) -> list[float]:
     """
     try:
         t = _listed(times)
-    except (TypeError, ValueError, RuntimeError):
-        shape = getattr(times, "shape", None)
-        got = (
-            f"{type(times).__name__} of shape {tuple(shape)}" if shape is not None else repr(times)
-        )
-        got = " ".join(got.split())
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         raise ValueError(
-            f"expected times as a list of numbers, or a tensor with one axis, got {got}; try "
-            "times=[0, 1], and a loop in place of vmap over times"
+            f"expected times as a list of numbers, or a tensor with one axis, got {shown(times)}; "
+            "try times=[0, 1], and a loop in place of vmap over times"
         ) from None
     if len(t) < least or not all(map(math.isfinite, t)):
         count = {1: "one finite time", 2: "two finite times"}[least]
-        raise ValueError(f"expected at least {count}, got {t}; try times=[0, 1]")
+        raise ValueError(f"expected at least {count}, got {shown(t)}; try times=[0, 1]")
     return t
 
 
 def _listed(times: object) -> list[float]:
     if type(times) in (list, tuple) and all(type(s) is float for s in cast("list[object]", times)):
         return list(cast("list[float]", times))  # as in every training step
-    if not isinstance(times, Iterable) or isinstance(times, str) or getattr(times, "ndim", 1) != 1:
+    words = (str, bytes)  # which would be lists of letters, and numbers by their digits
+    if not isinstance(times, Iterable) or isinstance(times, words) or _axes(times) != 1:
         raise TypeError
-    plain = times.detach().tolist() if isinstance(times, Tensor) else times
+    plain = times.detach().tolist() if isinstance(times, Tensor) else list(times)
+    if any(isinstance(s, words) for s in plain):
+        raise TypeError
     return [float(s.detach() if isinstance(s, Tensor) else s) for s in plain]
+
+
+def _axes(times: object) -> int:
+    return cast(int, getattr(times, "ndim", 1))
 
 
 def check_times(times: _Times) -> list[float]:

@@ -191,7 +191,7 @@ def test_what_auto_refuses():
     q, p, z = start()
     with refused("'auto'", "'small'"):
         Solver(step="small")
-    with refused("between 0 and 1", "1e-3"):
+    with refused("between 0 and 1", "0.001"):
         Solver(step="auto", tolerance=0.0)
     with refused("fixed steps", "rtol"):
         Solver(method="dopri5", step="auto")

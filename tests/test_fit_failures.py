@@ -10,7 +10,7 @@ from problems import flat, gap, parts, refused
 from square import Memory, Square, build, settings
 
 from shooting import DynamicParticles, NonFiniteError, UpDown
-from shooting.fit import fit
+from shooting.fit import FitConfig, fit
 from shooting.optim import Cosine, Plateau
 from shooting.parametrizations import ParticleInit
 from shooting.randomness import normal
@@ -58,6 +58,39 @@ def test_a_failed_run_is_not_revived():
     result = fit(model, task, settings(5))
     assert result.failed.tolist() == [-1, 3]
     assert all(torch.equal(w[1], task.seen[3][k][1]) for k, w in model.named_parameters())
+
+
+class Slopes:
+    """A loss with the same slope everywhere, so that Adam moves each entry by its rate."""
+
+    def batches(self, epoch):
+        return [None]
+
+    def loss(self, model, batch):
+        return 1e-3 * model.w.sum(-1)
+
+    def monitor(self, model):
+        raise NotImplementedError
+
+
+class Two(torch.nn.Module):
+    """Two runs whose weights start at these numbers."""
+
+    def __init__(self, *starts):
+        super().__init__()
+        self.seeds = (0, 1)
+        self.w = torch.nn.Parameter(torch.tensor([[start] for start in starts]))
+
+
+def test_a_run_that_the_last_update_destroys_has_failed():
+    """Loss and gradient are finite, but the update steps over the largest float32, 3.4e38."""
+    config = FitConfig(2, learning_rate=1e37)
+    model = Two(0.0, -3.25e38)
+    assert fit(model, Slopes(), config).failed.tolist() == [-1, 1]
+    assert torch.isfinite(model.w).all(-1).tolist() == [True, False]
+    with refused("(at steps [1, 1])", error=NonFiniteError):
+        fit(Two(-3.25e38, -3.25e38), Slopes(), config)
+    assert fit(Two(0.0, -3.15e38), Slopes(), config).alive.all()  # the control: one step less far
 
 
 def test_no_run_left_is_an_error():

@@ -823,9 +823,9 @@ def test_bad_number_of_blocks_is_refused(bad):
 def test_bad_lift_and_seeds_are_refused(name):
     with refused("'affine'", "learned"):
         MODELS[name](_field(), lift="affine")
-    with refused("()", "seeds"):
+    with refused("[]", "seeds"):
         MODELS[name](_field(), seeds=[])
-    with refused("(1, 2, 1)", "seeds"):
+    with refused("[1, 2, 1]", "seeds"):
         MODELS[name](_field(), seeds=[1, 2, 1])
 
 

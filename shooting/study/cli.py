@@ -23,8 +23,8 @@ from shooting.study.experiments import EXPERIMENTS, PROFILES, Experiment
 from shooting.study.experiments.base import float32
 from shooting.study.experiments.settings import as_dict, changed
 from shooting.study.figures import paper, save, use_style
-from shooting.study.paths import NotInCheckoutError, figures_folder, setting_of
-from shooting.study.records import verification
+from shooting.study.paths import NotInCheckoutError, figures_folder, records_folder, setting_of
+from shooting.study.records import manifest, verification
 from shooting.study.records.identity import record_id
 from shooting.study.records.store import since
 from shooting.study.storage import UNWRITABLE, BusyError
@@ -191,9 +191,14 @@ def run(options: argparse.Namespace) -> int:
     todo = selected(experiment, options)
     _announce(experiment, todo, options)
     progress = Progress(len(todo))
+    names = [f"{experiment.name}/{record_id(experiment.name, c)}.json" for c in todo]
+    before = manifest.digests(options.out, names) if options.out else {}
     busy = [c for c in todo if not _run_one(experiment, c, options, progress, wait=False)]
     for config in busy:
         _run_one(experiment, config, options, progress, wait=True)
+    if options.out and (options.out / manifest.NAME).exists():
+        after = manifest.digests(options.out, names)
+        manifest.keep(options.out, [n for n in after if after[n] != before.get(n)])
     return 1 if progress.broken else 0
 
 
@@ -333,9 +338,14 @@ def _say(verdict: verification.Verdict) -> str:
 
 def status(options: argparse.Namespace) -> int:
     """Print the state of each experiment's grid, or of what the options select in some of them."""
+    broken = False
     for name, configs in _selected_anywhere(options).items():
         experiment = EXPERIMENTS[name]
-        states = [(records.state_of(experiment, c, out=options.out), c) for c in configs]
+        corrupt: list[str] = []
+        states = [
+            (records.state_of(experiment, c, out=options.out, told=corrupt), c) for c in configs
+        ]
+        broken |= bool(corrupt)
         if options.list:
             for state, config in states:
                 print(f"{state:8} {record_id(name, config)} {changed(config)}")
@@ -346,7 +356,12 @@ def status(options: argparse.Namespace) -> int:
         print(f"{name} ({options.profile or 'paper'}): {text}{left}")
         for path in records.stale(experiment, options.out):
             print(f"  stale: {path.name}")
-    return 0
+        for told in corrupt:
+            print(f"  corrupt: {told}")
+    changed_since = manifest.changes(options.out or records_folder())
+    for line in changed_since:
+        print(f"changed: {line}")
+    return 1 if broken or changed_since else 0
 
 
 def _selected_anywhere(options: argparse.Namespace) -> dict[str, list[Any]]:
@@ -413,9 +428,11 @@ def _time_left(experiment: Experiment, states: list[tuple[str, Any]], out: Path 
     if experiment.estimate is not None:
         return ""
     done = [c for s, c in states if s in ("done", "failed")]
+    left = len(states) - len(done)
+    if not done or not left:  # reading records once more takes seconds
+        return ""
     found = [records.load(experiment, c, out=out) for c in done]
     seconds = [r.provenance["wall_seconds"] for r in found if r is not None]
-    left = len(states) - len(seconds)
-    if not seconds or not left:
+    if not seconds:
         return ""
     return f"; about {duration(left * sum(seconds) / len(seconds))} of one core left"

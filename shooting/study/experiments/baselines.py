@@ -34,6 +34,7 @@ from shooting.study.experiments.regression import (
     RegressionConfig,
     RegressionTask,
 )
+from shooting.study.experiments.settings import check_kinds
 
 BASELINES: dict[str, str] = {
     "node": "NODE",
@@ -83,6 +84,7 @@ class BaselineConfig:
     train_points: int = 500
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         require_choice(self.model, BASELINES, "a model")
         self.regression()  # checks what both have in common
 

@@ -30,7 +30,7 @@ from shooting.study.experiments.base import (
     require_one_seed,
 )
 from shooting.study.experiments.models import build_model, check_model
-from shooting.study.experiments.settings import later
+from shooting.study.experiments.settings import check_kinds, later
 
 TIMES = tuple(k / 10 for k in range(FRAMES))
 SEEN = 3  # frames that the encoder is given
@@ -86,6 +86,7 @@ class BallsConfig:
     precision: str = later("float32")
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         require_choice(self.protocol, PROTOCOLS, "a protocol")
         check_model(self, COMPARED)
         require_one_seed(self.seeds)

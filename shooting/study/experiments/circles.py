@@ -30,6 +30,7 @@ from shooting.study.experiments.base import (
     check_profile,
     require_evaluation,
 )
+from shooting.study.experiments.settings import check_kinds
 
 TIMES = (0.0, 1.0)
 DEPTHS = tuple(k / 10 for k in range(11))
@@ -76,6 +77,7 @@ class CirclesConfig:
     classifier_decay: float = 1e-4
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         require_choice(self.protocol, PROTOCOLS, "a protocol")
         require_choice(self.lift, LIFTS, "a lift")
         require_count(self.batch, "the batch", least=2, most=sum(COUNTS))

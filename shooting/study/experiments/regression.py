@@ -11,6 +11,7 @@ from shooting import UpDown
 from shooting.errors import require_choice, require_count
 from shooting.fit import Checkpoint, FitConfig
 from shooting.flow import Solver
+from shooting.lift import LIFTS
 from shooting.optim import Plateau
 from shooting.parametrizations import (
     Controlled,
@@ -20,6 +21,7 @@ from shooting.parametrizations import (
     complexity,
 )
 from shooting.randomness import normal, uniform
+from shooting.solvers import TABLEAUS
 from shooting.study.data.functions import (
     FUNCTIONS,
     FURTHER,
@@ -36,6 +38,7 @@ from shooting.study.experiments.base import (
     train_and_measure,
 )
 from shooting.study.experiments.models import MODELS, build_model, check_model
+from shooting.study.experiments.settings import check_kinds
 
 TIMES = (0.0, 1.0)
 DEPTHS = tuple(k / 10 for k in range(11))
@@ -85,9 +88,12 @@ class RegressionConfig:
     train_points: int = 500
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         require_choice(self.function, (*FUNCTIONS, *FURTHER), "a function")
         require_choice(self.momentum, ("mean", "sum"), "a momentum scale")
         require_choice(self.positions, POSITIONS, "particle positions")
+        require_choice(self.lift, LIFTS, "a lift")
+        require_choice(self.method, TABLEAUS, "a method")
         check_model(self)
         require_count(self.batch, "the batch", most=self.train_points)
 

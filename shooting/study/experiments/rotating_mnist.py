@@ -31,7 +31,7 @@ from shooting.study.experiments.base import (
     require_one_seed,
 )
 from shooting.study.experiments.models import build_model, check_model
-from shooting.study.experiments.settings import later
+from shooting.study.experiments.settings import check_kinds, later
 from shooting.study.experiments.variants import VARIANTS, TurningFlow
 
 TIMES = tuple(k / 10 for k in range(16))
@@ -90,6 +90,7 @@ class RotatingConfig:
     copies: int = later(0)
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         require_choice(self.protocol, PROTOCOLS, "a protocol")
         require_choice(self.variant, ("", *VARIANTS), "a variant")
         require_choice(self.source, SOURCES, "a source")

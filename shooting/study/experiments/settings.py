@@ -3,9 +3,49 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Hashable, Mapping
+from typing import Any, cast
+
+import numpy as np
+
+from shooting.errors import require_count, require_names, require_real, require_text, require_type
+from shooting.parametrizations import check_seeds
+
+
+# evaluating annotations takes longer than all else that is done with a config
+@functools.cache
+def _hints(kind: Hashable) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+def check_kinds(config: Any) -> None:
+    """Check the settings of a frozen config by their types; numbers of NumPy become Python's.
+
+    Whole numbers are at least 0, other numbers finite and at least 0, seeds distinct.
+
+    Raises:
+        ValueError: If one is of another type, or out of bounds.
+    """
+    for name, kind in _hints(cast(Hashable, type(config))).items():
+        value = getattr(config, name)
+        object.__setattr__(config, name, _checked(value, kind, f"the setting {name}"))
+
+
+def _checked(value: Any, kind: Any, what: str) -> Any:
+    if kind is bool:
+        return require_type(value, bool, f"{what} to be True or False", "try True")
+    if kind is int:
+        return require_count(value, what, least=0)
+    if kind is float:
+        require_real(value, what, least=0)  # kept as it came: 1 and 1.0 are one identity
+        return float(value) if isinstance(value, np.floating) else value
+    if kind is str:
+        return require_text(value, what, example="paper")
+    if kind == tuple[int, ...]:
+        return check_seeds(value)
+    return require_names(value, what, example=("x",))
 
 
 def later(implied: Any) -> Any:
@@ -25,7 +65,7 @@ def later(implied: Any) -> Any:
 
 def as_dict(config: Any) -> dict[str, Any]:
     """A config as JSON-able dict: tuples become lists, whole numbers in float fields floats."""
-    hints = typing.get_type_hints(type(config))
+    hints = _hints(cast(Hashable, type(config)))
     entries = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
     return {
         name: float(v) if hints[name] is float else list(v) if isinstance(v, tuple) else v

@@ -33,6 +33,7 @@ from shooting.study.experiments.base import (
 )
 from shooting.study.experiments.models import MODELS, build_model, check_model, part_of
 from shooting.study.experiments.regression import POSITIONS, variation
+from shooting.study.experiments.settings import check_kinds
 
 TIMES = snippet_times()
 DEPTH = TIMES[-1]  # T, 0.201
@@ -88,6 +89,7 @@ class SpiralConfig:
     frozen_epochs: int = 50
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         require_choice(self.protocol, PROTOCOLS, "a protocol")
         require_choice(self.error, ERRORS, "an error")
         require_choice(self.positions, POSITIONS, "particle positions")

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,7 +20,9 @@ from shooting.study.storage import CorruptFileError, atomic_write, set_aside
 logger = logging.getLogger(__name__)
 
 StateDict = dict[str, Tensor]
-WRONG = (ValueError, KeyError, TypeError, RuntimeError, AttributeError)
+Environment = dict[str, str]
+WRONG = (ValueError, KeyError, TypeError, RuntimeError, AttributeError, RecursionError, OSError)
+ABOUT = ("owner", "begun", "elapsed", "resumed")
 # What every safetensors stores as such; all else goes in as bytes, with type and shape beside it
 PLAIN = frozenset(
     (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.bool)
@@ -36,8 +39,11 @@ class FileCheckpoint:
             loaded, because changed code would not continue the same run.
         seconds: Time between saves; 0 saves after every epoch.
         since: A training begun before this moment is not continued.
+        environment: What the bits of a training depend on in this process, by name; asked when a
+            state is saved or loaded.
 
     Attributes:
+        environments: One entry for each environment that took part, in order.
         begun: When the training began, in whichever process.
         resumed: How often it was continued.
     """
@@ -49,9 +55,12 @@ class FileCheckpoint:
         owner: str = "",
         seconds: float = 20.0,
         since: datetime | None = None,
+        environment: Callable[[], Environment] = dict,
     ) -> None:
         self.path, self.owner, self.seconds, self.since = path, owner, seconds, since
         self.earlier, self.resumed = 0.0, 0  # of the processes before this one
+        self.environment = environment
+        self.environments: list[Environment] = []
         self.begun = datetime.now(UTC)
         self._started = self._saved = time.monotonic()
 
@@ -78,6 +87,8 @@ class FileCheckpoint:
             "resumed": str(self.resumed),
         }
         packed, others = _packed(tensors)
+        self.environments = self.environments or [self.environment()]
+        about["environments"] = json.dumps(self.environments)
         about |= {"others": json.dumps(others)} if others else {}
         about["sha256"] = content_hash(tensors, about)
         atomic_write(self.path, safetensors.torch.save(packed, about))
@@ -95,9 +106,31 @@ class FileCheckpoint:
         if against := self._against(about):
             logger.warning("%s %s: training starts afresh", self.path, against)
             return None
+        self._enter(json.loads(about.get("environments", "[]")))
         self.begun = datetime.fromisoformat(about["begun"])
         self.earlier, self.resumed = float(about["elapsed"]), int(about["resumed"]) + 1
         return tensors
+
+    def _enter(self, earlier: list[Environment]) -> None:
+        """Go on in this process, and say so if it computes otherwise than those before."""
+        own = self.environment()
+        self.environments = earlier or [own]
+        if self.environments[-1] != own:
+            last = self.environments[-1]
+            apart = [f"{k} {last.get(k)} then, {v} now" for k, v in own.items() if last.get(k) != v]
+            logger.warning(
+                "%s goes on in another environment (%s): its record says so, and has the bits of "
+                "neither",
+                self.path.stem,
+                "; ".join(apart),
+            )
+            self.environments = [*self.environments, own]
+
+    def reject(self, why: str) -> None:
+        """Set a state aside that does not fit what is trained; the training begins anew."""
+        set_aside(self.path, f"{why}: training starts afresh")
+        self.earlier, self.resumed, self.begun = 0.0, 0, datetime.now(UTC)
+        self.environments = []
 
     def usable(self) -> bool:
         """Whether there is a state from which `load` would go on."""
@@ -132,6 +165,10 @@ def read_checkpoint(path: Path) -> tuple[StateDict, dict[str, str]]:
         about = dict(json.loads(data[8 : 8 + length])["__metadata__"])
         tensors = _unpacked(safetensors.torch.load(data), json.loads(about.get("others", "{}")))
         claimed = about.pop("sha256")
+        if lacking := [name for name in ABOUT if not isinstance(about.get(name), str)]:
+            raise KeyError(lacking[0])
+        json.loads(about.get("environments", "[]"))
+        datetime.fromisoformat(about["begun"]), float(about["elapsed"]), int(about["resumed"])
     except (SafetensorError, *WRONG) as error:
         raise CorruptFileError(f"expected a whole checkpoint in {path.name}: {error}") from error
     if content_hash(tensors, about) != claimed:

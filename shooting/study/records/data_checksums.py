@@ -27,7 +27,8 @@ from shooting.study.experiments.convex_trap import TrapConfig
 from shooting.study.experiments.regression import RegressionConfig
 from shooting.study.experiments.spiral import SpiralConfig
 from shooting.study.paths import records_folder
-from shooting.study.storage import atomic_write
+from shooting.study.records import schema
+from shooting.study.storage import CorruptFileError, atomic_write
 
 DECIMALS = 6  # machines differ in the sixteenth; a data set that differs in the sixth is another
 HEX = 16  # digits of a fingerprint
@@ -136,7 +137,17 @@ def renew() -> None:
 
 def committed() -> Known:
     """The committed fingerprints; empty if there are none."""
-    found: Known = json.loads(path().read_text(encoding="utf-8")) if path().exists() else {}
+    if not path().exists():
+        return {}
+    try:
+        found: Known = json.loads(path().read_bytes())
+        wrong = schema.against_fingerprints(found)
+    except (ValueError, RecursionError) as error:
+        wrong = type(error).__name__
+    if wrong:
+        raise CorruptFileError(
+            f"expected fingerprints of data in {path()}, got {wrong}; restore it from git"
+        )
     return found
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from shooting.errors import shown
+from shooting.study.records import schema
 from shooting.study.records.identity import digest
 from shooting.study.storage import CorruptFileError, staged, sync_folder
 
@@ -29,12 +31,15 @@ def read_document(path: Path) -> Document:
         document: Document = json.loads(path.read_bytes())
         claimed = document.pop("sha256")
         name, own = document["id"], digest(document)  # which refuses NaN
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CorruptFileError(f"expected a record in {path}, got {error!r}; {ADVICE}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        got = f"{type(error).__name__}: {shown(str(error))}"
+        raise CorruptFileError(f"expected a record in {path}, got {got}; {ADVICE}") from error
     if own != claimed:
         raise CorruptFileError(f"expected {path} as written, but it was changed; {ADVICE}")
     if name != path.stem:
         raise CorruptFileError(f"expected {path} to be named {name}; {ADVICE}")
+    if wrong := schema.against(document):
+        raise CorruptFileError(f"expected a whole record in {path}, got {wrong}; {ADVICE}")
     return document
 
 
@@ -51,8 +56,15 @@ def read_arrays(path: Path, about: dict[str, Any]) -> dict[str, np.ndarray]:
     data = path.read_bytes() if path.exists() else b""
     if hashlib.sha256(data).hexdigest() != about["sha256"]:
         raise CorruptFileError(f"expected the arrays of {path} as written, got others; {ADVICE}")
-    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        return dict(arrays)
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as opened:
+            arrays = dict(opened)
+        wrong = schema.against_arrays(arrays, about["shapes"])
+    except (ValueError, OSError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        wrong = f"{type(error).__name__}: {shown(str(error))}"
+    if wrong:
+        raise CorruptFileError(f"expected the arrays of a record in {path}, got {wrong}; {ADVICE}")
+    return arrays
 
 
 def write(path: Path, document: Document, arrays: dict[str, np.ndarray]) -> None:

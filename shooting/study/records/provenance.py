@@ -9,6 +9,7 @@ import platform
 import resource
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ import numpy as np
 import torch
 
 import shooting
-from shooting.environment import processor_lines
+from shooting import native
+from shooting.environment import processor_lines, variable
 from shooting.study.paths import PACKAGE
 
 COMPILED = ("*.c", "*.h")
@@ -120,6 +122,23 @@ def environment() -> dict[str, Any]:
         "device": str(torch.get_default_device()),
         "threads": torch.get_num_threads(),
     }
+
+
+def bits() -> dict[str, str]:
+    """What the bits of a training depend on beside code, seeds and settings, by name."""
+    about = environment()
+    names = ("platform", "processor", "device", "threads", "python", "torch", "numpy")
+    return {
+        **{name: str(about[name]) for name in names},
+        "compiled route": "yes" if native.library_error() is None else "no",
+        "threads of a solve": str(native.team()),
+        "SHOOTING_ROUTE": variable("SHOOTING_ROUTE") or "auto",
+    }
+
+
+def mixed(provenance: Mapping[str, Any]) -> bool:
+    """Whether a record was trained in several environments, so that no machine has its bits."""
+    return len(provenance.get("environments", ())) > 1
 
 
 def peak_memory() -> float:

@@ -115,7 +115,12 @@ def read(path: Path, config: Any) -> Record:
     document = read_document(path)
     name = document["experiment"]
     own = record_id(name, config, document["numerics"])
-    if path.stem != own or from_dict(type(config), document["config"]) != config:
+    try:
+        same = from_dict(type(config), document["config"]) == config
+    except (ValueError, TypeError) as error:
+        told = f"{path} has another config ({error})"
+        raise CorruptFileError(f"expected the config of {own}, but {told}; {ADVICE}") from error
+    if path.stem != own or not same:
         raise CorruptFileError(f"expected the config of {own} in {path}, got another; {ADVICE}")
     return Record(
         experiment=name,

@@ -34,7 +34,13 @@ def stale(experiment: str | Experiment | None = None, folder: Path | None = None
 STATES = ("done", "failed", "running", "started", "missing", "corrupt")
 
 
-def state_of(experiment: Experiment, config: Any, *, out: Path | None = None) -> str:
+def state_of(
+    experiment: Experiment,
+    config: Any,
+    *,
+    out: Path | None = None,
+    told: list[str] | None = None,
+) -> str:
     """One of `STATES`: ``failed`` if some run met NaN, ``started`` if a checkpoint is of use.
 
     Under ``$FRESH`` only what was begun since then is done or started.
@@ -43,10 +49,13 @@ def state_of(experiment: Experiment, config: Any, *, out: Path | None = None) ->
         experiment: The experiment.
         config: Its config.
         out: The only folder where records count; by default the committed and the local ones.
+        told: Gets a sentence with the file's name for a corrupt record.
     """
     try:
         record = load(experiment, config, out=out)
-    except CorruptFileError:
+    except CorruptFileError as error:
+        if told is not None:
+            told.append(str(error))
         return "corrupt"
     if record is not None and counts(record):
         return "failed" if record.failed.any() else "done"

@@ -273,7 +273,9 @@ def checkpoint_of(experiment: Experiment, config: Any, seconds: float = 20.0) ->
     """The state of a training that was begun since ``$FRESH``, saved every so many seconds."""
     path = lock_path(experiment, config).with_suffix(".safetensors")
     owner = f"{path.stem} {provenance.source_hash()}"
-    return FileCheckpoint(path, owner=owner, seconds=seconds, since=since())
+    return FileCheckpoint(
+        path, owner=owner, seconds=seconds, since=since(), environment=provenance.bits
+    )
 
 
 def _sound(experiment: Experiment, config: Any, target: Path) -> Path | None:
@@ -326,6 +328,8 @@ def _train(
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
         "status": _status(sum(step != -1 for step in steps), len(steps)),
     }
+    if provenance.mixed({"environments": checkpoint.environments}):
+        about["environments"] = checkpoint.environments
     name, entries = experiment.name, as_dict(config)
     document = {"experiment": name, "id": record_id(name, config), "numerics": NUMERICS}
     return {**document, "config": entries, **content, "provenance": about}, arrays
