@@ -79,7 +79,7 @@ class Two(torch.nn.Module):
     def __init__(self, *starts):
         super().__init__()
         self.seeds = (0, 1)
-        self.w = torch.nn.Parameter(torch.tensor([[start] for start in starts]))
+        self.w = torch.nn.Parameter(torch.tensor([[s] for s in starts], dtype=torch.float32))
 
 
 def test_a_run_that_the_last_update_destroys_has_failed():
