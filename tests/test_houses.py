@@ -35,7 +35,7 @@ LIBRARY: Rows = (
     ("native",),
     ("routes",),
     ("flow",),
-    ("diagnosis",),
+    ("diagnosis", "kicks"),
     ("parametrizations",),
     ("optim", "watch"),
     ("fit",),
