@@ -27,6 +27,7 @@ class Prediction:
         words: As written before the runs.
         why: The reason given then.
         undecided: Whether it says that no side is ahead.
+        factor: Which part of the other side is the criterion.
         parts: Its comparisons by protocol and alpha; those without records are missing.
         planned: How many comparisons it makes.
     """
@@ -35,6 +36,7 @@ class Prediction:
     words: str
     why: str
     undecided: bool
+    factor: float
     parts: Mapping[tuple[str, int], Part]
     planned: int
 
@@ -57,14 +59,13 @@ class Prediction:
         told = []
         for (protocol, alpha), part in self.parts.items():
             sure = "as predicted" if self.hit(part) else "not so"
-            told.append(f"{protocol}, α = {alpha}: {_share(part):.2f} ({sure})")
+            told.append(f"{protocol}, α = {alpha}: {self.share(part):.2f} ({sure})")
         return "; ".join(told) or "no records"
 
-
-def _share(part: Part) -> float:
-    """Median of the side named first, as a part of what it is compared with."""
-    lower, other = part.medians
-    return lower / other
+    def share(self, part: Part) -> float:
+        """Median of the side named first, as a part of that of the other."""
+        lower, other = part.medians
+        return self.factor * lower / other
 
 
 def recorded() -> dict[Key, Runs]:
@@ -101,7 +102,8 @@ def _judged(entry: Mapping[str, Any], known: Mapping[Key, Runs]) -> Prediction:
         what = f"{metric}, {protocol}, α = {alpha}: {entry['lower']} below {entry['other']}"
         parts[protocol, alpha] = compare(what, first, [factor * v for v in second])
     undecided = bool(entry.get("undecided", False))
-    return Prediction(entry["name"], entry["words"], entry["why"], undecided, parts, len(places))
+    words = [entry[key] for key in ("name", "words", "why")]
+    return Prediction(*words, undecided, factor, parts, len(places))
 
 
 def is_reversed(part: Part) -> bool:

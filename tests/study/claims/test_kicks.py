@@ -65,8 +65,8 @@ def test_one_protocol_of_two_is_partly():
     mixed = {k: better[k] if k[1] == "paper" else v for k, v in by.items()}
     assert verdicts(mixed)["objective"] == "partly"
     found = {p.name: p for p in kicks.predictions(mixed)}
-    assert "paper, α = 16: 0.42 (as predicted)" in found["objective"].found
-    assert "released, α = 64: 1.05 (not so)" in found["objective"].found
+    assert "paper, α = 16: 0.40 (as predicted)" in found["objective"].found
+    assert "released, α = 64: 1.00 (not so)" in found["objective"].found
 
 
 def test_a_missing_record_is_no_verdict():
