@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 
 from shooting.study.claims.loading import Runs, runs_of
-from shooting.study.claims.rule import NOT, REPRODUCED, Part, compare
-from shooting.study.experiments.kicks import FACTORS, KICKS, names, setting
+from shooting.study.claims.rule import REPRODUCED, Part, compare
+from shooting.study.experiments.kicks import FACTORS, KICKED, KICKS, SMOOTH, names, setting
 from shooting.study.experiments.spiral import PROTOCOLS
 from shooting.study.paths import book_file
 
@@ -102,10 +102,13 @@ def _judged(entry: Mapping[str, Any], known: Mapping[Key, Runs]) -> Prediction:
         what = f"{metric}, {protocol}, α = {alpha}: {entry['lower']} below {entry['other']}"
         parts[protocol, alpha] = compare(what, first, [factor * v for v in second])
     undecided = bool(entry.get("undecided", False))
-    words = [entry[key] for key in ("name", "words", "why")]
-    return Prediction(*words, undecided, factor, parts, len(places))
+    name, words, why = (str(entry[key]) for key in ("name", "words", "why"))
+    return Prediction(name, words, why, undecided, factor, parts, len(places))
 
 
-def is_reversed(part: Part) -> bool:
-    """Whether the other side is surely ahead: the interval lies wholly on its side."""
-    return part.status == NOT and part.interval[1] < 0
+def long_range(by: Mapping[Key, Runs], inflation: int = FACTORS[0]) -> dict[str, Part]:
+    """Long-range error with kicks against that of as many smooth particles, by protocol."""
+    sides = {
+        p: [by[n, p, inflation].metrics["long_mse"] for n in (KICKED, SMOOTH)] for p in PROTOCOLS
+    }
+    return {p: compare(f"long_mse, {p}", *both) for p, both in sides.items()}

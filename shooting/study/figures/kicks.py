@@ -13,7 +13,7 @@ from shooting.study.claims.kicks import Key
 from shooting.study.claims.loading import Runs
 from shooting.study.experiments.kicks import KICKED, SMOOTH, names
 from shooting.study.experiments.spiral import PROTOCOLS
-from shooting.study.figures.style import MODEL_COLOURS, PALETTE, WIDTH
+from shooting.study.figures.style import MODEL_COLOURS, PALETTE, WIDTH, PlainLog
 
 METRICS = {"short_loss": "objective", "long_mse": "long-range error"}
 ROW = 0.27  # inches a setting
@@ -45,6 +45,8 @@ def _panel(ax: Axes, by: Mapping[Key, Runs], protocol: str, inflation: int, metr
     ax.set_yticks(range(len(names())), names())
     ax.set_ylim(len(names()) - 0.5, -0.5)
     ax.set_xscale("log")
+    ax.xaxis.set_major_formatter(PlainLog())
+    ax.xaxis.set_minor_formatter(PlainLog(minor_thresholds=(1, 0.4)))
     if base is None:
         return
     level = float(np.nanmedian(base.metrics[metric]))

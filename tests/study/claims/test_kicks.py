@@ -79,8 +79,9 @@ def test_a_missing_record_is_no_verdict():
     assert {(p.verdict, p.found) for p in nothing} == {("not run yet", "no records")}
 
 
-def test_which_side_is_ahead():
-    part = next(iter(kicks.predictions(pretended(smooth=0.5))[0].parts.values()))
-    assert kicks.is_reversed(part)
-    part = next(iter(kicks.predictions(pretended(kicked=0.5))[0].parts.values()))
-    assert not kicks.is_reversed(part)
+def test_the_long_range_is_compared_with_as_many_smooth_particles():
+    found = kicks.long_range(pretended(kicked=0.5))
+    assert {p.status for p in found.values()} == {"reproduced"}
+    assert list(found) == list(PROTOCOLS)
+    equal = kicks.long_range(pretended())  # control
+    assert {p.status for p in equal.values()} == {"not reproduced"}
