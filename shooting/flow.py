@@ -442,6 +442,25 @@ def shoot_step(
         with torch.no_grad():
             return shoot(field, q, p, z, times, solver=replace(solver, step=step))
 
+    return choose_step(lost, solve, times, q, solver)
+
+
+def choose_step(
+    lost: Callable[[float], Tensor],
+    solve: Callable[[float], State],
+    times: Times,
+    q: Tensor,
+    solver: Solver,
+) -> float:
+    """A step that an estimate proposes and halved steps confirm.
+
+    Args:
+        lost: Error at a step by the drift of H, per run.
+        solve: All states at a step.
+        times: Times of the solve.
+        q: Particle states ``(*runs, K, S)``.
+        solver: Method and tolerance.
+    """
     proposed = _settled(lost, _coarsest(times, q, solver), solver)
     return _settled(_halved(solve, q.dim() - 2), proposed, solver)
 

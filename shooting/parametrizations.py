@@ -48,13 +48,23 @@ from shooting.flow import (
     shoot,
     shoot_step,
 )
+from shooting.kicks import (
+    Kicks,
+    check_kicks,
+    kicked_drift,
+    kicked_step,
+    mean_penalty,
+    near,
+    shoot_kicked,
+    with_kicks,
+)
 from shooting.layers import PLACES, residual_network
 from shooting.lift import PARTS, Lift
 from shooting.named_fields import UpDown
 from shooting.randomness import Sampler, generator, normal, uniform
 from shooting.solvers import MOST_STEPS, Grid, check_step, make_grid
 from shooting.spaces import Slot, StateSpace
-from shooting.times import check_times, moves, nudge, numbers
+from shooting.times import check_times, moves, nudge, numbers, refuse_moving
 from shooting.transforms import autocast, unmixed
 
 INIT_ADVICE = "try ParticleInit(p=normal(0.1))"
@@ -114,7 +124,10 @@ class Parametrization(FixedModule):
     _verb = "carry"  # how the model moves data: `carry`, or `shoot`
     _silent = False  # set once a solve that is not finite was reported, or where others report it
     # What parameters were drawn for: another value would not fit them. A solver may be exchanged.
-    _BUILT = ("space", "field", "seeds", "particles", "momentum_scale", "blocks", "depth")
+    _BUILT = (
+        *("space", "field", "seeds", "particles", "momentum_scale", "blocks", "depth"),
+        *("kick_times", "kick_rank"),
+    )
 
     def __init__(
         self,
@@ -417,17 +430,26 @@ class DynamicParticles(Controlled):
         init: Distribution of the particles at t = 0.
         momentum_scale: Factor between the learned momenta and p(0). The default 1/K is the
             published convention (means over particles); 1 is the paper's literal sum.
+        kicks: Depths t_1 < ... < t_M at which p jumps by what is learned, beginning with zero:
+            ``p(t_k+) = p(t_k-) + momentum_scale * kicks_k``. They repair what a smooth ensemble
+            lacks where a loss is measured along the way; see `shooting.kicks`. A call has to
+            reach beyond the last of them.
+        kick_rank: Learn each kick as a product of two factors of this rank, the second of which
+            begins with zero; where K S numbers for each kick are too many.
         **common: See `Parametrization`.
 
     Raises:
-        ValueError: If K < 1, the momentum scale is not positive, or a sampler returns another
-            shape than it was asked for.
+        ValueError: If K < 1, the momentum scale is not positive, a sampler returns another shape
+            than it was asked for, or kick times are not positive and increasing.
     """
 
     _verb = "shoot"
     x: Tensor
     v: Tensor
     p: Tensor
+    kicks: Tensor
+    kicks_left: Tensor
+    kicks_right: Tensor
 
     def __init__(
         self,
@@ -436,6 +458,8 @@ class DynamicParticles(Controlled):
         *,
         init: ParticleInit | None = None,
         momentum_scale: float | None = None,
+        kicks: Sequence[float] = (),
+        kick_rank: int | None = None,
         seeds: Sequence[int] | None = None,
         seed: int = 0,
         lift: str = "learned",
@@ -446,6 +470,7 @@ class DynamicParticles(Controlled):
         self.field, self.particles = field, require_count(particles, "the number of particles K")
         require_few(2 * self.particles * field.size * self.runs, "all particles")
         self.momentum_scale = _momentum_scale(momentum_scale, self.particles)
+        self.kick_times, self.kick_rank = self._checked_kicks(kicks, kick_rank)
         how = require_type(
             ParticleInit() if init is None else init, ParticleInit, "a ParticleInit", INIT_ADVICE
         )
@@ -457,10 +482,51 @@ class DynamicParticles(Controlled):
             return {k: how.draw(k, g, (self.particles, n)) for k, n in widths.items() if n}
 
         self._initialise(draw)
+        self._add_kicks()
+
+    def _checked_kicks(
+        self, kicks: Sequence[float], rank: int | None
+    ) -> tuple[tuple[float, ...], int | None]:
+        at = check_kicks(kicks)
+        if at and self._verb != "shoot":
+            raise ValueError(
+                f"expected no kicks of a static model, whose control stays, got {at}; try "
+                "DynamicParticles"
+            )
+        if rank is None:
+            return at, None
+        if not at:
+            raise ValueError("expected kicks for a kick_rank, got none; try kicks=(0.5,)")
+        return at, require_count(rank, "the rank of the kicks")
+
+    def _add_kicks(self) -> None:
+        """Kicks begin with zero, and everything else as it would without them."""
+        if not self.kick_times:
+            return
+        lead, count = self.p.shape[:-2], len(self.kick_times)
+        rank, (particles, size) = self.kick_rank, self.p.shape[-2:]
+        if rank is None:
+            self._register("kicks", self.p.new_zeros(*lead, count, particles, size))
+            return
+        scale = normal(rank**-0.5)  # the product of the factors then changes as its second does
+        seeds = self.seeds if self.seeds is not None else (self._single,)
+        drawn = [scale(generator(s, "kicks"), (count, particles, rank)) for s in seeds]
+        left = torch.stack(drawn) if self.seeds is not None else drawn[0]
+        self._register("kicks_left", left.to(self.p))
+        self._register("kicks_right", self.p.new_zeros(*lead, count, rank, size))
+
+    def _jumps(self) -> Kicks:
+        """The kicks in the scale of the costates."""
+        kicks = self.kicks if self.kick_rank is None else self.kicks_left @ self.kicks_right
+        return Kicks(self.kick_times, self.momentum_scale * kicks)
 
     def settings(self) -> dict[str, str]:
         """What the parameters mean: a state is loaded only where these are equal."""
-        return {**super().settings(), "momentum scale": repr(float(self.momentum_scale))}
+        return {
+            **super().settings(),
+            "momentum scale": repr(float(self.momentum_scale)),
+            "kicks": f"{self.kick_times} of rank {self.kick_rank}",
+        }
 
     def start(self) -> tuple[Tensor, Tensor]:
         """Particles at t = 0: states and costates, each ``(*runs, K, S)``."""
@@ -471,18 +537,19 @@ class DynamicParticles(Controlled):
         """Particle states and costates at the depths named, each ``(*runs, times, K, S)``.
 
         Args:
-            times: Depths of at least 0, in any order; one will do.
+            times: Depths of at least 0, in any order; one will do. At a kick, the costates are
+                those after it.
         """
         q, p = self.start()
         nothing, t = q[..., :0, :], self._depths(times)
-        if t[0] == 0 and len(t) > 1 and all(a < b for a, b in pairwise(t)):
+        if t[0] == 0 and len(t) > 1 and all(a < b for a, b in pairwise(t)) and not self.kick_times:
             path = shoot(self.field, q, p, nothing, times, solver=self.solver)
             return path.q, path.p
         named = sorted({0.0, *t})
         if len(named) == 1:
             path = Path(*(y.unsqueeze(-3) for y in (q, p, nothing)))
         else:
-            path = shoot(self.field, q, p, nothing, named, solver=self.solver)
+            path = self._shoot(q, p, nothing, named)
         index = [named.index(s) for s in t]
         path, moved = Path(*(y[..., index, :, :] for y in path)), moves(times)
         if moved is not None:
@@ -492,13 +559,16 @@ class DynamicParticles(Controlled):
     def energy_drift(self, times: Times) -> Tensor:
         """By which part H moved over depth, per run: an estimate of the solver's error for free.
 
-        Exact particles conserve H. See `shooting.conservation.drift` for the scale. The error of
-        the positions is usually one to ten times as large.
+        Exact particles conserve H, between kicks. See `shooting.conservation.drift` for the scale.
+        The error of the positions is usually one to ten times as large.
 
         Args:
             times: Depths of at least 0; the particles are followed from 0 to the largest.
         """
         named = sorted({0.0, *self._depths(times)})
+        if self.kick_times:
+            start, kicks = self.start(), self._jumps()
+            return kicked_drift(self.field, *start, named, kicks, solver=self.solver)
         return energy_drift(self.field, *self.start(), named, solver=self.solver)
 
     def _depths(self, times: Times) -> list[float]:
@@ -523,15 +593,19 @@ class DynamicParticles(Controlled):
         """The running cost R, its mean over depth, per run.
 
         Without a drift R = H is conserved: its value at t = 0 is the mean, and the cost is T H.
+        With kicks it is so on each segment, and the mean weighs the segments by their lengths.
 
         Args:
-            times: Nodes of the trapezoidal rule, for a field with drift, whose R varies.
+            times: For a model with kicks, the whole depth, as in the call. For a field with drift,
+                whose R varies, nodes of the trapezoidal rule.
 
         Raises:
-            ValueError: If the field has a drift and no times are given.
+            ValueError: If the field has a drift, or the model kicks, and no times are given.
         """
         if times is not None:
             check_times(times)
+        if self.kick_times:
+            return self._kicked_penalty(times)
         if not self.field.drift:
             return energy(self.field, *self.start())
         if times is None:
@@ -547,23 +621,84 @@ class DynamicParticles(Controlled):
         mean: Tensor = ((values[1:] + values[:-1]) / 2 * dt).sum(0) / dt.sum(0)
         return mean
 
+    def _kicked_penalty(self, times: Times | None) -> Tensor:
+        if times is None:
+            raise ValueError(
+                "expected times for the penalty of a model with kicks, between which R differs, "
+                "got none; try model.penalty([0, 1])"
+            )
+        self._reaching(times)
+        t = check_times(times)
+        given = dict(zip(t, times if moves(times) is not None else t, strict=True))
+        ends = t if self.field.drift else (t[0], t[-1])
+        nodes = sorted(with_kicks(near(self.kick_times, t), ends))
+        mixed = [given.get(s, s) for s in nodes]
+        q, p = self.particle_path(mixed)
+        at = torch.tensor(nodes, dtype=torch.float64)
+        if (moved := moves(mixed)) is not None:
+            at = at.to(moved.device) + moved
+        jumps = self._jumps().at_nodes(nodes)
+        return mean_penalty(self.field, q, p, jumps, at[1:] - at[:-1])
+
     def _flow(self, z: Tensor, times: Times) -> Tensor:
         q, p = self._met(times)
-        return shoot(self.field, q, p, z, times, solver=self.solver).z
+        return self._shoot(q, p, z, times).z
 
     def _auto_step(self, z: Tensor, times: Times) -> float:
         q, p = self._met(times)
+        if self.kick_times:
+            return kicked_step(self.field, q, p, z, times, self._jumps(), solver=self.solver)
         return shoot_step(self.field, q, p, z, times, solver=self.solver)
+
+    def _shoot(self, q: Tensor, p: Tensor, z: Tensor, times: Times) -> Path:
+        if not self.kick_times:
+            return shoot(self.field, q, p, z, times, solver=self.solver)
+        return shoot_kicked(self.field, q, p, z, times, self._jumps(), solver=self.solver)
 
     def _met(self, times: Times) -> tuple[Tensor, Tensor]:
         """Particles where data enter, at the first time; they themselves start at depth 0."""
-        if self._depths(times)[0] > 0 or moves(times) is not None:
+        t = self._depths(times)
+        if self.kick_times:
+            self._reaching(times)
+            q, p = (y[..., 0, :, :] for y in self.particle_path(t[:1]))
+            return q, p
+        if t[0] > 0 or moves(times) is not None:
             q, p = (y[..., 0, :, :] for y in self.particle_path(times[:1]))
             return q, p
         return self.start()
 
+    def _reaching(self, times: Times) -> None:
+        """Refuse a depth that ends before a kick, whose numbers would never be learned."""
+        deepest, last = max(numbers(times)), near(self.kick_times, numbers(times))[-1]
+        if last >= deepest:
+            raise ValueError(
+                f"expected kick times between 0 and the last depth {deepest:g}, got "
+                f"{self.kick_times[-1]:g}; solve to the whole depth, and take parts of it from "
+                "the requested times or model.dense"
+            )
+
+    def _grid(self, times: Times, step: float) -> Grid:
+        if not self.kick_times:
+            return super()._grid(times, step)
+        refuse_moving(times)
+        t = check_times(times)
+        return make_grid(with_kicks(near(self.kick_times, t), t), step=step)
+
+    def _controls(self, grid: Grid) -> tuple[Control, Control]:
+        """A step that begins or ends with a kick takes the control of its own side."""
+        if not self.kick_times:
+            return super()._controls(grid)
+        nodes = list(grid.nodes)
+        q, right = self.particle_path(nodes)
+        left = right - self._jumps().at_nodes(nodes)
+        starts, ends = (right, left) if nodes[0] < nodes[-1] else (left, right)
+        first = self.field.theta(q[..., :-1, :, :], starts[..., :-1, :, :])
+        return first, self.field.theta(q[..., 1:, :, :], ends[..., 1:, :, :])
+
     def _sizes(self) -> str:
-        return f", K={self.particles}"
+        kicks = f", kicks={self.kick_times}" if self.kick_times else ""
+        rank = f", kick_rank={self.kick_rank}" if self.kick_rank is not None else ""
+        return f", K={self.particles}{kicks}{rank}"
 
 
 class StaticParticles(DynamicParticles):

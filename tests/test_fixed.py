@@ -48,6 +48,7 @@ from shooting import (
 from shooting.activations import ACTIVATIONS, Activation
 from shooting.fit import FitConfig, FitResult
 from shooting.fixed import FixedDict
+from shooting.kicks import Kicks
 from shooting.lift import Lift
 from shooting.metrics import MatrixMetric
 from shooting.optim import Cosine, Plateau
@@ -106,6 +107,7 @@ BUILT = {
     "Cosine": lambda: Cosine(10),
     "FitResult": lambda: FitResult(*torch.zeros(3, 1)),
     "FitConfig": lambda: FitConfig(5, freeze={"x": 2}, schedule=Plateau()),
+    "Kicks": lambda: Kicks((0.5,), torch.zeros(1, 3, 2)),
     "Lift": lambda: Lift(UpDown(2, 2)),
     "Grid": lambda: make_grid(TIMES, step=0.1),
     "MatrixMetric": lambda: MatrixMetric(spd(0, 2)),

@@ -36,7 +36,7 @@ LIBRARY: Rows = (
     ("native",),
     ("routes",),
     ("flow",),
-    ("diagnosis",),
+    ("diagnosis", "kicks"),
     ("parametrizations",),
     ("optim", "watch"),
     ("fit",),

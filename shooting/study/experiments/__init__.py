@@ -6,6 +6,7 @@ from shooting.study.experiments.baselines import BASELINE_RUNS
 from shooting.study.experiments.bouncing_balls import BOUNCING_BALLS
 from shooting.study.experiments.circles import CIRCLES
 from shooting.study.experiments.convex_trap import CONVEX_TRAP
+from shooting.study.experiments.kicks import KICKS
 from shooting.study.experiments.regression import REGRESSION
 from shooting.study.experiments.rotating_mnist import ROTATING_MNIST
 from shooting.study.experiments.spiral import SPIRAL
@@ -17,6 +18,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         REGRESSION,
         SPIRAL,
         SPIRAL_CURE,
+        KICKS,
         CIRCLES,
         ABLATION_RUNS,
         CONVEX_TRAP,

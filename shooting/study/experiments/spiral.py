@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -125,6 +125,13 @@ def data_error(predicted: Tensor, truth: Tensor, kind: str) -> Tensor:
     return each.flatten(1).mean(-1)
 
 
+def running_cost(model: Any) -> Tensor:
+    """Mean of R over depth, per run; where momenta jump, R has a level on each segment."""
+    kicks = getattr(model, "kick_times", ())
+    cost: Tensor = model.penalty(TIMES) if kicks else model.penalty()
+    return cost
+
+
 def followed(path: Tensor) -> Tensor:
     """Time until which predicted trajectories ``(runs, samples, 2)`` stay near the true one."""
     distance = (path - trajectory()[: path.shape[1]]).norm(dim=-1)
@@ -150,7 +157,7 @@ class SpiralTask:
     def loss(self, model: Controlled, batch: Tensor) -> Tensor:
         """100 error + the weighted penalty, per run."""
         error = self.error(model, batch)
-        return SIMILARITY * error + self.penalty_weight * model.penalty()
+        return SIMILARITY * error + self.penalty_weight * running_cost(model)
 
     def monitor(self, model: Controlled) -> Tensor:
         """The loss on 100 snippets that stay."""
@@ -202,6 +209,8 @@ def train(
     checkpoint: Checkpoint | None = None,
     *,
     frozen: Sequence[str] = ("x",),
+    model: Controlled | None = None,
+    more: Callable[[SpiralTask, Controlled], Mapping[str, Tensor]] | None = None,
 ) -> Outcome:
     """Train one ensemble and measure it.
 
@@ -209,12 +218,19 @@ def train(
         config: Settings.
         checkpoint: Where to resume from and save to.
         frozen: Parts of particle models that stay for the first epochs.
+        model: Another untrained model than that of the config.
+        more: Further numbers per run of the trained model.
 
     Returns:
         Metrics per run (short and long errors in both readings, penalty, published losses,
         complexities) and the predicted trajectories of the first runs.
     """
-    task, model = SpiralTask(config), make_model(config)
+    task, model = SpiralTask(config), model or make_model(config)
+
+    def measured() -> Measured:
+        values, drawn = measure(config, task, model)
+        return {**values, **(more(task, model) if more else {})}, drawn
+
     settings = FitConfig(
         epochs=config.epochs,
         learning_rate=config.learning_rate,
@@ -226,7 +242,7 @@ def train(
         model,
         task,
         settings,
-        lambda: measure(config, task, model),
+        measured,
         checkpoint=checkpoint,
         label=f"spiral {config.protocol} {config.model} α={config.inflation} K={config.particles}",
     )
@@ -241,7 +257,7 @@ def measure(config: SpiralConfig, task: SpiralTask, model: Controlled) -> Measur
     values = {
         f"{name}_{kind}": data_error(*fit, kind) for name, fit in fits.items() for kind in ERRORS
     }
-    values["penalty"] = model.penalty()
+    values["penalty"] = running_cost(model)
     values["followed"] = followed(path)
     weighted = task.penalty_weight * values["penalty"]
     for name in fits:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from shooting import DynamicParticles
 from shooting.fields import Control, Field
 from shooting.flow import Solver, shoot
 from shooting.solvers import TABLEAUS, runge_kutta
@@ -272,6 +273,54 @@ def fit_ensemble(
     best = levenberg_marquardt(rows, first.flatten(), iterations=iterations, tolerance=1e-8)
     found = shot(best)
     return found, float(value(problem, found))
+
+
+def objective(problem: Watched, model: DynamicParticles) -> Tensor:
+    """E of the control that a model with kicks at the observation times makes."""
+    path = model(problem.start, (0.0, *problem.times))
+    cost = model.penalty((0.0, problem.times[-1]))
+    return cost + problem.weight * problem.loss(path[1:].unbind(0))
+
+
+def learn_kicks(problem: Watched, *, step: float = 0.1, iterations: int = 400) -> DynamicParticles:
+    """Minimise E over p(0) and the kicks of the library's model, from zero, by L-BFGS.
+
+    Args:
+        problem: The control problem, whose field has no other slot than the data's.
+        step: Step of the solver.
+        iterations: Largest number of iterations.
+
+    Returns:
+        The model, its K = n particles starting at the data.
+    """
+    model = DynamicParticles(
+        problem.field,
+        len(problem.start),
+        kicks=problem.times[:-1],
+        momentum_scale=1.0,
+        solver=Solver(method=METHOD, step=step),
+    ).to(problem.start)
+    with torch.no_grad():
+        model.x.copy_(problem.start)
+        model.p.zero_()
+    optimiser = torch.optim.LBFGS(
+        [model.p, model.kicks],
+        max_iter=iterations,
+        max_eval=2 * iterations,
+        history_size=30,
+        tolerance_grad=1e-9,
+        tolerance_change=0.0,
+        line_search_fn="strong_wolfe",
+    )
+
+    def closure() -> Tensor:
+        optimiser.zero_grad()
+        value = objective(problem, model)
+        value.backward()
+        return value
+
+    optimiser.step(closure)
+    return model
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,22 @@ def test_direct_control_jumps_as_predicted(problem, direct):
     assert wrong > 1  # control: the jump with the other sign
 
 
+def test_learned_kicks_of_the_library_are_the_predicted_jumps(problem, direct):
+    """p(0) and kicks learned from zero: nothing tells the model of costates."""
+    model = k.learn_kicks(problem, step=0.1, iterations=250)
+    found = float(k.objective(problem, model).detach())
+    # both are of fourth order in 1/10 or 1/20, and L-BFGS is stopped early
+    assert abs(found / direct.value - 1) < 1e-3
+    half = direct.states.shape[0] // 2
+    predicted = problem.weight * problem.gradient(0, direct.states[half])
+    size = float(predicted.norm())
+    assert float((model.kicks[0].detach() - predicted).norm()) < 2e-2 * size
+    assert float((model.kicks[0].detach() + predicted).norm()) > size  # control: the sign
+    with torch.no_grad():
+        model.kicks.zero_()
+    assert float(k.objective(problem, model).detach()) > 1.2 * direct.value  # control: no kick
+
+
 def theta_sign_error(direct, half, predicted) -> float:
     found = direct.theta["A"][half, 0] - direct.theta["A"][half - 1, -1]
     return float((found + predicted["A"]).norm() / predicted["A"].norm())
