@@ -37,7 +37,7 @@ LIBRARY: Rows = (
     ("flow",),
     ("diagnosis",),
     ("parametrizations",),
-    ("optim", "watch"),
+    ("optim", "paste", "watch"),
     ("fit",),
     ("__init__",),  # the public names, which no module takes from here
 )
