@@ -91,7 +91,7 @@ class Prediction:
                 ids += [r.id for r in (one, *rivals)]
                 what = f"{SYSTEMS[place].words}: {NAMES.get(name, name)}"
                 if self.kind == "below":
-                    parts.append(threshold(what, one.metrics[self.measure], self.bound))
+                    parts.append(threshold(what, one.metrics[self.measure].tolist(), self.bound))
                 parts += [
                     self._part(f"{what} against {NAMES.get(n, n)}", one, r)
                     for n, r in zip(self.others, rivals, strict=True)
@@ -102,7 +102,8 @@ class Prediction:
         a, b = one.metrics[self.measure], rival.metrics[self.measure]
         if self.kind == "alike":
             return alike(what, a, b)
-        return compare(what, b, a) if self.measure in LONGER else compare(what, a, b)
+        sides = (b, a) if self.measure in LONGER else (a, b)
+        return compare(what, *(side.tolist() for side in sides))
 
 
 def alike(what: str, a: np.ndarray, b: np.ndarray) -> Part:

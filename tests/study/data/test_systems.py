@@ -1,4 +1,4 @@
-"""The systems: exact fields, closed orbits, snippets that lie on solutions, refused trajectories."""
+"""The systems: exact fields, closed orbits, snippets on solutions, refused trajectories."""
 
 from __future__ import annotations
 
