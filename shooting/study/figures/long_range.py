@@ -47,7 +47,7 @@ def paths(results: Sequence[Drawn], *, columns: int = 4) -> Figure:
         ax.plot(*truth.T[:2], color="black", lw=1.0, ls="--")
         ax.plot(*truth[0, :2], "o", color="black", ms=4)
         ax.set(xlim=(-WINDOW, WINDOW), ylim=(-WINDOW, WINDOW), aspect="equal")
-        ax.set_title(NAMES[r.config.model], fontsize=8)
+        ax.set_title(NAMES[r.config.model], loc="left", fontsize=8)
     return fig
 
 
@@ -80,4 +80,4 @@ def _panel(ax: Axes, place: str, results: Sequence[Drawn]) -> None:
         ax.plot([np.nanmedian(share)] * 2, [row - 0.35, row + 0.35], color=colour, lw=2.2)
     ax.set_yticks(range(len(results)), [NAMES[r.config.model] for r in results], fontsize=7)
     ax.set(xlim=(-0.03, 1.03), ylim=(len(results) - 0.4, -0.6))
-    ax.set_title(system(place).words)
+    ax.set_title(system(place).words, loc="left")

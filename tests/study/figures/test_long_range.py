@@ -23,14 +23,14 @@ def made(place, model, share=0.5):
 def test_paths_have_a_panel_per_model_with_gaps_outside_the_window():
     fig = draw.paths([made("duffing", m) for m in NAMES])
     drawn = [ax for ax in fig.axes if ax.lines]
-    assert [ax.get_title() for ax in drawn] == list(NAMES.values())
+    assert [ax.get_title(loc="left") for ax in drawn] == list(NAMES.values())
     assert np.isnan(drawn[0].lines[0].get_xdata()).sum() == 52  # 51 missing, one far away
     fig.canvas.draw()
 
 
 def test_strips_show_shares_of_the_horizon():
     fig = draw.strips({s: [made(s, m, 0.25) for m in NAMES] for s in SYSTEMS})
-    assert [ax.get_title() for ax in fig.axes] == [s.words for s in SYSTEMS.values()]
+    assert [ax.get_title(loc="left") for ax in fig.axes] == [s.words for s in SYSTEMS.values()]
     for ax in fig.axes:
         assert len(ax.lines) == 2 * len(NAMES)
         np.testing.assert_allclose(ax.lines[1].get_xdata(), 0.25, rtol=1e-12)  # rounding
