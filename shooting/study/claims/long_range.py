@@ -6,6 +6,7 @@ claims.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,13 +17,16 @@ import yaml
 
 from shooting.errors import require_choice
 from shooting.study import records
+from shooting.study.claims.registry import load_claims
 from shooting.study.claims.rule import (
     NOT,
+    PARTLY,
     REPRODUCED,
     Part,
     Verdict,
     combine,
     compare,
+    held,
     median_interval,
     threshold,
 )
@@ -38,7 +42,7 @@ from shooting.study.experiments.long_range import (
     switched,
     trials,
 )
-from shooting.study.paths import book_file
+from shooting.study.paths import book_file, records_folder
 from shooting.study.records import NotRunError, Record
 
 KINDS = ("better", "alike", "below")
@@ -160,7 +164,12 @@ def tuned(model: str) -> float | None:
 def quartiles(values: np.ndarray) -> str:
     """Median and quartiles in words, failed runs as zero followed time."""
     low, mid, high = np.quantile(np.nan_to_num(values), (0.25, 0.5, 0.75))
-    return f"{mid:.1f} ({low:.1f} to {high:.1f})"
+    one, two, three = (_short(v) for v in (mid, low, high))
+    return f"{one} ({two} to {three})"
+
+
+def _short(value: float) -> str:
+    return f"{value:.1f}" if value >= 1 else f"{value:.2g}" if value >= 1e-4 else "< 0.0001"
 
 
 def table_of(measure: str = "followed", varied: str = "") -> pd.DataFrame:
@@ -174,7 +183,7 @@ def table_of(measure: str = "followed", varied: str = "") -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for place in places:
         one = system(place)
-        row: dict[str, Any] = {"system": one.words, "horizon": f"{one.horizon:.1f}"}
+        row: dict[str, Any] = {"system": one.words, "horizon": f"{one.horizon:.3g}"}
         for model, words in NAMES.items():
             row[words] = quartiles(found(config_of(place, model, varied)).metrics[measure])
         rows.append(row)
@@ -204,3 +213,78 @@ def outcomes() -> pd.DataFrame:
 def seconds(record: Record) -> float:
     """Wall time of a record's training, all seeds together."""
     return float(record.provenance["wall_seconds"])
+
+
+# Other tasks of this book: the claim that compares dynamic particles with their rivals there, and
+# what it means for them if it is reproduced.
+USES: dict[str, tuple[str, str]] = {
+    "regression, quadratic-like function": ("K1a", "win"),
+    "spiral, snippets": ("K5a", "tie or win"),
+    "spiral, pasted": ("K6a", "tie or win"),
+    "rotating threes, pixels": ("K8b", "tie"),
+    "bouncing balls, ten frames": ("K10b", "win"),
+}
+
+
+def uses() -> list[tuple[str, str, str, str]]:
+    """Task, outcome, what was found, and seconds of a training, from the claims of this book."""
+    claims = {c.id: c for c in load_claims()}
+    rows = []
+    for task, (name, outcome) in USES.items():
+        verdict = claims[name].verdict()
+        said = {REPRODUCED: outcome, PARTLY: f"{outcome} in {held(verdict.parts)}", NOT: "no win"}
+        rows.append((task, said.get(verdict.status, verdict.status), verdict.line, costs(verdict)))
+    return rows
+
+
+def costs(verdict: Verdict) -> str:
+    """Median seconds of the trainings behind a verdict, by model, over their runs together."""
+    spent: dict[str, list[float]] = {}
+    for name in verdict.runs:
+        for path in records_folder().glob(f"*/{name}.json"):
+            document = json.loads(path.read_text(encoding="utf-8"))
+            model = document["config"].get("model", "")
+            runs = max(len(document["failed_at"]), 1)
+            spent.setdefault(model, []).append(document["provenance"]["wall_seconds"] / runs)
+    return ", ".join(
+        f"{NAMES.get(m, m)} {float(np.median(s)):.2g}" for m, s in sorted(spent.items())
+    )
+
+
+def ensembles(place: str) -> list[Record]:
+    """The records of all models on a system, those that exist."""
+    every = (records.load(LONG_RANGE, config_of(place, m)) for m in NAMES)
+    return [r for r in every if r is not None]
+
+
+def median_of(record: Record, measure: str = "followed") -> float:
+    """Median of a measure over runs; a failed one follows for no time."""
+    return float(np.median(np.nan_to_num(record.metrics[measure])))
+
+
+def table_or_none(measure: str, varied: str) -> pd.DataFrame | None:
+    """`table_of`, or None where a record is missing."""
+    try:
+        return table_of(measure, varied)
+    except NotRunError:
+        return None
+
+
+def switches() -> pd.DataFrame:
+    """Dynamic particles on Lotka-Volterra with one change at a time."""
+    rows = []
+    for name in ("dynamic_particles", "static_particles", *SWITCHES):
+        record = records.load(LONG_RANGE, config_of("lotka_volterra", name))
+        if record is None:
+            continue
+        row = {"setting": NAMES.get(name, name), "numbers": int(record.facts["parameters"])}
+        for measure in ("followed", "long", "snippet"):
+            row[measure] = quartiles(record.metrics[measure])
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def hours() -> float:
+    """Wall time of all recorded trainings of the paper's grid, in hours."""
+    every = (records.load(LONG_RANGE, c) for c in LONG_RANGE.grid("paper"))
+    return sum(seconds(r) for r in every if r is not None) / 3600
