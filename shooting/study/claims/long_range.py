@@ -185,7 +185,8 @@ def table_of(measure: str = "followed", varied: str = "") -> pd.DataFrame:
         one = system(place)
         row: dict[str, Any] = {"system": one.words, "horizon": f"{one.horizon:.3g}"}
         for model, words in NAMES.items():
-            row[words] = quartiles(found(config_of(place, model, varied)).metrics[measure])
+            metrics = found(config_of(place, model, varied)).metrics
+            row[words] = quartiles(metrics[measure]) if measure in metrics else "—"
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -288,3 +289,17 @@ def hours() -> float:
     """Wall time of all recorded trainings of the paper's grid, in hours."""
     every = (records.load(LONG_RANGE, c) for c in LONG_RANGE.grid("paper"))
     return sum(seconds(r) for r in every if r is not None) / 3600
+
+
+def medians(verdict: Verdict) -> str:
+    """The comparisons of a verdict with their medians, or why it is not run.
+
+    Of more than six the range of the effects is told instead.
+    """
+    if not 0 < len(verdict.parts) <= 6:
+        return verdict.found or verdict.reason
+    return "; ".join(
+        f"{p.what}: {_short(p.medians[0])} and {_short(p.medians[1])}, interval of the difference "
+        f"{p.interval[0]:.2g} to {p.interval[1]:.2g}"
+        for p in verdict.parts
+    )

@@ -93,3 +93,35 @@ def test_tables_have_every_system_and_model():
     assert list(table.columns[2:]) == list(NAMES.values())
     assert len(table) == len(SYSTEMS)
     assert set(told.outcomes()["outcome"]) <= {"win", "tie", "loss"}
+
+
+def test_what_a_verdict_rests_on_is_told(monkeypatch):
+    made(monkeypatch, {"node": 5.0, "ridge": 3.0})
+    assert "3.0 and 5.0" in told.medians(one().verdict())
+    assert "2.0" in told.medians(one().verdict())
+    made(monkeypatch, {})
+    assert "got none" in told.medians(one().verdict())
+    assert told.table_or_none("followed", "noise 0.05") is None
+    assert told.ensembles("spiral") == []
+
+
+def test_switches_show_what_is_recorded():
+    found = told.switches()
+    assert list(found["setting"])[:2] == ["dynamic with particles", "static with particles"]
+    assert set(found["setting"][2:]) == set(SWITCHES)
+    assert (found["numbers"] > 400).all()
+    assert told.hours() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(33.5, "33.5"), (0.123, "0.12"), (0.00054, "0.00054"), (3e-6, "< 0.0001")]
+)
+def test_numbers_are_short(value, shown):
+    assert told.quartiles(np.full(4, value)) == f"{shown} ({shown} to {shown})"
+
+
+def test_other_tasks_are_told_by_their_claims():
+    rows = told.uses()
+    assert [r[0] for r in rows] == list(told.USES)
+    assert all(len(r) == 4 for r in rows)
+    assert "dynamic with particles" in rows[0][3]
