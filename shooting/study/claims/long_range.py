@@ -169,7 +169,7 @@ def quartiles(values: np.ndarray) -> str:
 
 
 def _short(value: float) -> str:
-    return f"{value:.1f}" if value >= 1 else f"{value:.2g}" if value >= 1e-4 else "< 0.0001"
+    return f"{value:.1f}" if value >= 1 else f"{value:.2g}" if value >= 1e-4 else "under 0.0001"
 
 
 def table_of(measure: str = "followed", varied: str = "") -> pd.DataFrame:
@@ -291,15 +291,17 @@ def hours() -> float:
     return sum(seconds(r) for r in every if r is not None) / 3600
 
 
-def medians(verdict: Verdict) -> str:
+def medians(prediction: Prediction, verdict: Verdict) -> str:
     """The comparisons of a verdict with their medians, or why it is not run.
 
     Of more than six the range of the effects is told instead.
     """
     if not 0 < len(verdict.parts) <= 6:
         return verdict.found or verdict.reason
+    # the rule takes the side claimed lower first: of a followed time that is the rival
+    order = -1 if prediction.kind == "better" and prediction.measure in LONGER else 1
     return "; ".join(
-        f"{p.what}: {_short(p.medians[0])} and {_short(p.medians[1])}, interval of the difference "
-        f"{p.interval[0]:.2g} to {p.interval[1]:.2g}"
+        f"{p.what}: {' and '.join(_short(m) for m in p.medians[::order])}, interval of the "
+        f"difference {p.interval[0]:.2g} to {p.interval[1]:.2g}"
         for p in verdict.parts
     )

@@ -31,7 +31,7 @@ def paths(results: Sequence[Drawn], *, columns: int = 4) -> Figure:
         columns: Panels a row.
 
     Returns:
-        The figure; dashed is the truth, the dot its start.
+        The figure; grey is the truth, the dot its start.
     """
     rows = -(-len(results) // columns)
     fig, axes = plt.subplots(
@@ -43,8 +43,8 @@ def paths(results: Sequence[Drawn], *, columns: int = 4) -> Figure:
         truth = orbit(r.config.system).numpy()
         path = np.array(r.arrays["path"][0])
         path[np.abs(path).max(-1) > 1.2 * WINDOW] = np.nan
+        ax.plot(*truth.T[:2], color="0.8", lw=3.5)
         ax.plot(*path.T[:2], color=LOOKS[r.config.model], lw=0.9)
-        ax.plot(*truth.T[:2], color="black", lw=1.0, ls="--")
         ax.plot(*truth[0, :2], "o", color="black", ms=4)
         ax.set(xlim=(-WINDOW, WINDOW), ylim=(-WINDOW, WINDOW), aspect="equal")
         ax.set_title(NAMES[r.config.model], loc="left", fontsize=8)

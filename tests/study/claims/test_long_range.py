@@ -97,10 +97,13 @@ def test_tables_have_every_system_and_model():
 
 def test_what_a_verdict_rests_on_is_told(monkeypatch):
     made(monkeypatch, {"node": 5.0, "ridge": 3.0})
-    assert "3.0 and 5.0" in told.medians(one().verdict())
-    assert "2.0" in told.medians(one().verdict())
+    assert "ridge on cubic polynomials: 5.0 and 3.0" in told.medians(one(), one().verdict())
+    other = one(measure="long")
+    assert "5.0 and 3.0, interval of the difference -2 to -2" in told.medians(
+        other, other.verdict()
+    )
     made(monkeypatch, {})
-    assert "got none" in told.medians(one().verdict())
+    assert "got none" in told.medians(one(), one().verdict())
     assert told.table_or_none("followed", "noise 0.05") is None
     assert told.ensembles("spiral") == []
 
@@ -114,7 +117,8 @@ def test_switches_show_what_is_recorded():
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"), [(33.5, "33.5"), (0.123, "0.12"), (0.00054, "0.00054"), (3e-6, "< 0.0001")]
+    ("value", "shown"),
+    [(33.5, "33.5"), (0.123, "0.12"), (0.00054, "0.00054"), (3e-6, "under 0.0001")],
 )
 def test_numbers_are_short(value, shown):
     assert told.quartiles(np.full(4, value)) == f"{shown} ({shown} to {shown})"
