@@ -19,6 +19,7 @@ from shooting.parametrizations import (
     StaticParticles,
     complexity,
 )
+from shooting.paste import Pasted, paste
 from shooting.randomness import normal, uniform
 from shooting.spaces import Slot
 
@@ -45,6 +46,7 @@ __all__ = [
     "NonFiniteError",
     "Parametrization",
     "ParticleInit",
+    "Pasted",
     "Patches",
     "Path",
     "SecondOrder",
@@ -60,6 +62,7 @@ __all__ = [
     "complexity",
     "fit",
     "normal",
+    "paste",
     "shoot",
     "uniform",
 ]

@@ -74,8 +74,9 @@ def require_choice(value: object, allowed: Iterable[object], what: str) -> None:
 
 def shown(value: object) -> str:
     """A value in an error: on one line, and not longer than a line."""
-    if getattr(value, "shape", None) and hasattr(value, "dtype") and not isinstance(value, type):
-        return f"a {value.dtype} {type(value).__name__} of shape {tuple(value.shape)}"
+    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    if shape and dtype is not None and not isinstance(value, type):
+        return f"a {dtype} {type(value).__name__} of shape {tuple(shape)}"
     try:
         text = " ".join(repr(value).split())
     except ValueError:  # a number of more than 4300 digits

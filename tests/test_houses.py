@@ -38,7 +38,7 @@ LIBRARY: Rows = (
     ("flow",),
     ("diagnosis", "kicks"),
     ("parametrizations",),
-    ("optim", "watch"),
+    ("optim", "paste", "watch"),
     ("fit",),
     ("__init__",),  # the public names, which no module takes from here
 )

@@ -7,6 +7,7 @@ from shooting.study.experiments.bouncing_balls import BOUNCING_BALLS
 from shooting.study.experiments.circles import CIRCLES
 from shooting.study.experiments.convex_trap import CONVEX_TRAP
 from shooting.study.experiments.kicks import KICKS
+from shooting.study.experiments.long_range import LONG_RANGE
 from shooting.study.experiments.regression import REGRESSION
 from shooting.study.experiments.rotating_mnist import ROTATING_MNIST
 from shooting.study.experiments.spiral import SPIRAL
@@ -23,6 +24,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         ABLATION_RUNS,
         CONVEX_TRAP,
         BASELINE_RUNS,
+        LONG_RANGE,
         ROTATING_MNIST,
         BOUNCING_BALLS,
     )

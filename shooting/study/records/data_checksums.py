@@ -17,13 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shooting.study.data import spiral
+from shooting.study.data import spiral, systems
 from shooting.study.data.circles import circles
 from shooting.study.data.functions import TARGETS, permutations, samples
 from shooting.study.experiments import EXPERIMENTS
 from shooting.study.experiments.baselines import BaselineConfig
 from shooting.study.experiments.circles import CirclesConfig
 from shooting.study.experiments.convex_trap import TrapConfig
+from shooting.study.experiments.long_range import LongRangeConfig
 from shooting.study.experiments.regression import RegressionConfig
 from shooting.study.experiments.spiral import SpiralConfig
 from shooting.study.paths import records_folder
@@ -91,6 +92,19 @@ def _(config: CirclesConfig) -> DataSet:
         return points, labels, permutations([seed], points.shape[1], 0)
 
     return "circles", arrays
+
+
+@data.register
+def _(config: LongRangeConfig) -> DataSet:
+    def arrays(seed: int) -> Iterable[Tensor]:
+        name, samples = config.system, config.samples
+        drawn = systems.snippets(
+            name, [seed], config.count, "train", samples=samples, noise=config.noise
+        )
+        return systems.orbit(name), drawn
+
+    noise = f", noise {config.noise:g}" if config.noise else ""
+    return f"{config.system}, {config.count} snippets of {config.samples}{noise}", arrays
 
 
 def fingerprints(config: Any) -> tuple[str, dict[str, str]]:

@@ -1,0 +1,307 @@
+"""What was predicted of the long range before its runs, and what came out.
+
+The predictions stand in ``book/long_range_predictions.yaml``; verdicts follow the rule of the other
+claims.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from shooting.errors import require_choice
+from shooting.study import records
+from shooting.study.claims.registry import load_claims
+from shooting.study.claims.rule import (
+    NOT,
+    PARTLY,
+    REPRODUCED,
+    Part,
+    Verdict,
+    combine,
+    compare,
+    held,
+    median_interval,
+    threshold,
+)
+from shooting.study.data.systems import SYSTEMS, system
+from shooting.study.experiments.long_range import (
+    LONG_RANGE,
+    NAMES,
+    RIDGE,
+    SWITCHES,
+    VARIED,
+    LongRangeConfig,
+    setting,
+    switched,
+    trials,
+)
+from shooting.study.paths import book_file, records_folder
+from shooting.study.records import NotRunError, Record
+
+KINDS = ("better", "alike", "below")
+LONGER = ("followed", "reached")  # measures of which more is better
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One prediction, as committed before the first record.
+
+    Attributes:
+        id: Its number.
+        words: Its sentence.
+        kind: One of `KINDS`.
+        measure: Name of a metric.
+        systems: Where.
+        first: Models that are said to be better; or all that are judged.
+        others: Models, or switches of dynamic particles, that they are compared with.
+        varied: Name of other snippets, key of `VARIED`.
+        bound: For the kind ``below``.
+    """
+
+    id: str
+    words: str
+    kind: str
+    measure: str
+    systems: Sequence[str]
+    first: Sequence[str]
+    others: Sequence[str]
+    varied: str = ""
+    bound: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_choice(self.kind, KINDS, "a kind of prediction")
+
+    def verdict(self) -> Verdict:
+        """The verdict, computed from the records; ``not run`` where one is missing."""
+        try:
+            parts, ids = self._parts()
+        except NotRunError as missing:
+            return Verdict("not run", str(missing))
+        return combine(parts, ids)
+
+    def _parts(self) -> tuple[list[Part], list[str]]:
+        parts, ids = [], []
+        for place in self.systems:
+            for name in self.first:
+                one = found(config_of(place, name, self.varied))
+                rivals = [found(config_of(place, n, self.varied)) for n in self.others]
+                ids += [r.id for r in (one, *rivals)]
+                what = f"{SYSTEMS[place].words}: {NAMES.get(name, name)}"
+                if self.kind == "below":
+                    parts.append(threshold(what, one.metrics[self.measure].tolist(), self.bound))
+                parts += [
+                    self._part(f"{what} against {NAMES.get(n, n)}", one, r)
+                    for n, r in zip(self.others, rivals, strict=True)
+                ]
+        return parts, ids
+
+    def _part(self, what: str, one: Record, rival: Record) -> Part:
+        a, b = one.metrics[self.measure], rival.metrics[self.measure]
+        if self.kind == "alike":
+            return alike(what, a, b)
+        sides = (b, a) if self.measure in LONGER else (a, b)
+        return compare(what, *(side.tolist() for side in sides))
+
+
+def alike(what: str, a: np.ndarray, b: np.ndarray) -> Part:
+    """Whether the bootstrap interval of the difference of two medians holds zero."""
+    low, high = median_interval(a, b)
+    medians = float(np.median(a)), float(np.median(b))
+    status = REPRODUCED if low <= 0 <= high else NOT
+    return Part(what, medians, (low, high), status, (len(a), len(b)))
+
+
+def config_of(place: str, name: str, varied: str = "") -> LongRangeConfig:
+    """The config of a model, or of a switch of dynamic particles, on a system."""
+    if name in SWITCHES:
+        return switched(SWITCHES[name])
+    return setting(place, name, **(VARIED[varied] if varied else {}))
+
+
+def found(config: LongRangeConfig) -> Record:
+    """The record of a config.
+
+    Raises:
+        NotRunError: If there is none.
+    """
+    record = records.load(LONG_RANGE, config)
+    if record is None:
+        raise NotRunError(
+            f"expected a record of {config.model} on {config.system}, got none; try "
+            "make runs EXPERIMENT=long_range OUT=book/records"
+        )
+    return record
+
+
+def predictions() -> list[Prediction]:
+    """The committed predictions."""
+    entries = yaml.safe_load(book_file("long_range_predictions.yaml").read_text(encoding="utf-8"))
+    return [Prediction(**entry) for entry in entries]
+
+
+def tuned(model: str) -> float | None:
+    """The value that the tuning chooses: the least median validation error; None if not run.
+
+    A trial with a failed run counts as infinitely bad, if it is one of more than half.
+    """
+    errors = {}
+    for config in trials(model):
+        record = records.load(LONG_RANGE, config)
+        if record is None:
+            return None
+        value = config.penalty if model == RIDGE else config.learning_rate
+        errors[value] = np.median(np.nan_to_num(record.metrics["validation"], nan=np.inf))
+    return min(errors, key=lambda value: errors[value])
+
+
+def quartiles(values: np.ndarray) -> str:
+    """Median and quartiles in words, failed runs as zero followed time."""
+    low, mid, high = np.quantile(np.nan_to_num(values), (0.25, 0.5, 0.75))
+    one, two, three = (_short(v) for v in (mid, low, high))
+    return f"{one} ({two} to {three})"
+
+
+def _short(value: float) -> str:
+    return f"{value:.1f}" if value >= 1 else f"{value:.2g}" if value >= 1e-4 else "under 0.0001"
+
+
+def table_of(measure: str = "followed", varied: str = "") -> pd.DataFrame:
+    """Median and quartiles of a measure, a row for each system and a column for each model.
+
+    Args:
+        measure: Name of a metric.
+        varied: Other snippets of Lotka-Volterra, key of `VARIED`; all systems without.
+    """
+    places = ["lotka_volterra"] if varied else list(SYSTEMS)
+    rows: list[dict[str, Any]] = []
+    for place in places:
+        one = system(place)
+        row: dict[str, Any] = {"system": one.words, "horizon": f"{one.horizon:.3g}"}
+        for model, words in NAMES.items():
+            metrics = found(config_of(place, model, varied)).metrics
+            row[words] = quartiles(metrics[measure]) if measure in metrics else "—"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def outcomes() -> pd.DataFrame:
+    """Win, tie or loss of dynamic particles against the best other model, by followed time."""
+    rows = []
+    for place in SYSTEMS:
+        mine = found(config_of(place, "dynamic_particles"))
+        rivals = {m: found(config_of(place, m)) for m in NAMES if m != "dynamic_particles"}
+        best = max(rivals, key=lambda m: float(np.median(rivals[m].metrics["followed"])))
+        low, high = median_interval(rivals[best].metrics["followed"], mine.metrics["followed"])
+        rows.append(
+            {
+                "task": f"long range, {SYSTEMS[place].words}",
+                "particles": quartiles(mine.metrics["followed"]),
+                "best rival": f"{NAMES[best]}, {quartiles(rivals[best].metrics['followed'])}",
+                "outcome": "win" if low > 0 else "loss" if high < 0 else "tie",
+                "seconds": f"{seconds(mine):.0f} against {seconds(rivals[best]):.1f}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def seconds(record: Record) -> float:
+    """Wall time of a record's training, all seeds together."""
+    return float(record.provenance["wall_seconds"])
+
+
+# Other tasks of this book: the claim that compares dynamic particles with their rivals there, and
+# what it means for them if it is reproduced.
+USES: dict[str, tuple[str, str]] = {
+    "regression, quadratic-like function": ("K1a", "win"),
+    "spiral, snippets": ("K5a", "tie or win"),
+    "spiral, pasted": ("K6a", "tie or win"),
+    "rotating threes, pixels": ("K8b", "tie"),
+    "bouncing balls, ten frames": ("K10b", "win"),
+}
+
+
+def uses() -> list[tuple[str, str, str, str]]:
+    """Task, outcome, what was found, and seconds of a training, from the claims of this book."""
+    claims = {c.id: c for c in load_claims()}
+    rows = []
+    for task, (name, outcome) in USES.items():
+        verdict = claims[name].verdict()
+        said = {REPRODUCED: outcome, PARTLY: f"{outcome} in {held(verdict.parts)}", NOT: "no win"}
+        rows.append((task, said.get(verdict.status, verdict.status), verdict.line, costs(verdict)))
+    return rows
+
+
+def costs(verdict: Verdict) -> str:
+    """Median seconds of the trainings behind a verdict, by model, over their runs together."""
+    spent: dict[str, list[float]] = {}
+    for name in verdict.runs:
+        for path in records_folder().glob(f"*/{name}.json"):
+            document = json.loads(path.read_text(encoding="utf-8"))
+            model = document["config"].get("model", "")
+            runs = max(len(document["failed_at"]), 1)
+            spent.setdefault(model, []).append(document["provenance"]["wall_seconds"] / runs)
+    return ", ".join(
+        f"{NAMES.get(m, m)} {float(np.median(s)):.2g}" for m, s in sorted(spent.items())
+    )
+
+
+def ensembles(place: str) -> list[Record]:
+    """The records of all models on a system, those that exist."""
+    every = (records.load(LONG_RANGE, config_of(place, m)) for m in NAMES)
+    return [r for r in every if r is not None]
+
+
+def median_of(record: Record, measure: str = "followed") -> float:
+    """Median of a measure over runs; a failed one follows for no time."""
+    return float(np.median(np.nan_to_num(record.metrics[measure])))
+
+
+def table_or_none(measure: str, varied: str) -> pd.DataFrame | None:
+    """`table_of`, or None where a record is missing."""
+    try:
+        return table_of(measure, varied)
+    except NotRunError:
+        return None
+
+
+def switches() -> pd.DataFrame:
+    """Dynamic particles on Lotka-Volterra with one change at a time."""
+    rows = []
+    for name in ("dynamic_particles", "static_particles", *SWITCHES):
+        record = records.load(LONG_RANGE, config_of("lotka_volterra", name))
+        if record is None:
+            continue
+        row = {"setting": NAMES.get(name, name), "numbers": int(record.facts["parameters"])}
+        for measure in ("followed", "long", "snippet"):
+            row[measure] = quartiles(record.metrics[measure])
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def hours() -> float:
+    """Wall time of all recorded trainings of the paper's grid, in hours."""
+    every = (records.load(LONG_RANGE, c) for c in LONG_RANGE.grid("paper"))
+    return sum(seconds(r) for r in every if r is not None) / 3600
+
+
+def medians(prediction: Prediction, verdict: Verdict) -> str:
+    """The comparisons of a verdict with their medians, or why it is not run.
+
+    Of more than six the range of the effects is told instead.
+    """
+    if not 0 < len(verdict.parts) <= 6:
+        return verdict.found or verdict.reason
+    # the rule takes the side claimed lower first: of a followed time that is the rival
+    order = -1 if prediction.kind == "better" and prediction.measure in LONGER else 1
+    return "; ".join(
+        f"{p.what}: {' and '.join(_short(m) for m in p.medians[::order])}, interval of the "
+        f"difference {p.interval[0]:.2g} to {p.interval[1]:.2g}"
+        for p in verdict.parts
+    )

@@ -1,0 +1,131 @@
+"""Predictions of the long range: complete, judged by the rule, and the tuning as recorded."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from problems import refused
+
+from shooting.study.claims import long_range as told
+from shooting.study.claims.long_range import Prediction, alike, config_of, predictions, tuned
+from shooting.study.claims.rule import NOT, NOT_RUN, PARTLY, REPRODUCED
+from shooting.study.data.systems import SYSTEMS
+from shooting.study.experiments.long_range import CHOSEN, NAMES, SWITCHES, VARIED, grid
+
+
+class Made:
+    """A record with the same number for every run but a little spread."""
+
+    def __init__(self, value: float) -> None:
+        self.id = f"{value}"
+        spread = value + 0.01 * np.arange(10)
+        self.metrics = {"followed": spread, "long": spread}
+
+
+def made(monkeypatch, values):
+    monkeypatch.setattr(
+        told.records, "load", lambda e, c: Made(values[c.model]) if c.model in values else None
+    )
+
+
+def one(**changes):
+    common = {"id": "X", "words": "so", "kind": "better", "measure": "followed",
+              "systems": ["pendulum"], "first": ["node"], "others": ["ridge"]}  # fmt: skip
+    return Prediction(**common | changes)
+
+
+def test_predictions_name_what_is_planned():
+    planned = set(grid("paper"))
+    assert len({p.id for p in predictions()}) == len(predictions()) == 11
+    for p in predictions():
+        assert set(p.first) | set(p.others) <= set(NAMES) | set(SWITCHES)
+        assert set(p.systems) <= set(SYSTEMS)
+        assert not p.varied or p.varied in VARIED
+        needed = {config_of(s, n, p.varied) for s in p.systems for n in (*p.first, *p.others)}
+        assert needed <= planned
+
+
+def test_longer_is_better_for_times_and_lower_for_errors(monkeypatch):
+    made(monkeypatch, {"node": 5.0, "ridge": 3.0})
+    assert one().verdict().status == REPRODUCED
+    assert one(measure="long").verdict().status == NOT
+    assert one(first=["ridge"], others=["node"]).verdict().status == NOT
+    assert one(kind="alike").verdict().status == NOT
+    assert one(kind="below", others=[], bound=6.0).verdict().status == REPRODUCED
+    assert one(kind="below", others=[], bound=4.0).verdict().status == NOT
+    made(monkeypatch, {"node": 5.001, "ridge": 5.0})
+    assert one().verdict().status == PARTLY
+    assert one(kind="alike").verdict().status == REPRODUCED
+
+
+def test_missing_records_are_said(monkeypatch):
+    made(monkeypatch, {"node": 5.0})
+    verdict = one().verdict()
+    assert verdict.status == NOT_RUN
+    assert "ridge" in verdict.reason
+
+
+def test_alike_is_decided_by_the_interval():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 10))
+    assert alike("same", a, b).status == REPRODUCED
+    assert alike("apart", a, b + 10).status == NOT
+
+
+def test_unknown_kind_is_refused():
+    with refused("'worse'"):
+        one(kind="worse")
+
+
+@pytest.mark.parametrize("model", NAMES)
+def test_rates_are_those_that_the_tuning_chooses(model):
+    assert tuned(model) == CHOSEN[model]
+
+
+def test_every_prediction_has_a_verdict_from_the_records():
+    verdicts = {p.id: p.verdict() for p in predictions()}
+    assert all(v.status != NOT_RUN for v in verdicts.values()), verdicts
+    assert all(len(v.parts) and v.runs for v in verdicts.values())
+
+
+def test_tables_have_every_system_and_model():
+    table = told.table_of()
+    assert list(table.columns[2:]) == list(NAMES.values())
+    assert len(table) == len(SYSTEMS)
+    assert set(told.outcomes()["outcome"]) <= {"win", "tie", "loss"}
+
+
+def test_what_a_verdict_rests_on_is_told(monkeypatch):
+    made(monkeypatch, {"node": 5.0, "ridge": 3.0})
+    assert "ridge on cubic polynomials: 5.0 and 3.0" in told.medians(one(), one().verdict())
+    other = one(measure="long")
+    assert "5.0 and 3.0, interval of the difference -2 to -2" in told.medians(
+        other, other.verdict()
+    )
+    made(monkeypatch, {})
+    assert "got none" in told.medians(one(), one().verdict())
+    assert told.table_or_none("followed", "noise 0.05") is None
+    assert told.ensembles("spiral") == []
+
+
+def test_switches_show_what_is_recorded():
+    found = told.switches()
+    assert list(found["setting"])[:2] == ["dynamic with particles", "static with particles"]
+    assert set(found["setting"][2:]) == set(SWITCHES)
+    assert (found["numbers"] > 400).all()
+    assert told.hours() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(33.5, "33.5"), (0.123, "0.12"), (0.00054, "0.00054"), (3e-6, "under 0.0001")],
+)
+def test_numbers_are_short(value, shown):
+    assert told.quartiles(np.full(4, value)) == f"{shown} ({shown} to {shown})"
+
+
+def test_other_tasks_are_told_by_their_claims():
+    rows = told.uses()
+    assert [r[0] for r in rows] == list(told.USES)
+    assert all(len(r) == 4 for r in rows)
+    assert "dynamic with particles" in rows[0][3]
