@@ -18,12 +18,15 @@ from shooting.study.data.circles import COUNTS
 from shooting.study.data.functions import TARGETS, grid_points
 from shooting.study.data.rotating_mnist import SOURCES
 from shooting.study.data.spiral import SAMPLES, SNIPPET, SPACING, trajectory
+from shooting.study.data.systems import orbit
 from shooting.study.experiments import (
     ablations,
     baselines,
     bouncing_balls,
     circles,
     convex_trap,
+    kicks,
+    long_range,
     regression,
     rotating_mnist,
     spiral,
@@ -116,7 +119,7 @@ def _status(record: Record) -> Iterator[str]:
 
 def _histories(record: Record) -> Iterator[str]:
     """The losses of each epoch stand in both files, and begin with those of the first steps."""
-    history, epochs = record.arrays["history"], record.config.epochs
+    history, epochs = record.arrays["history"], _rows(record)
     if history.shape != (epochs, len(record.failed)):
         yield f"history: shape {history.shape}, the config has {epochs} epochs"
         return
@@ -128,9 +131,14 @@ def _histories(record: Record) -> Iterator[str]:
         yield from _first_epochs(record, per_epoch)
 
 
+def _rows(record: Record) -> int:
+    """Of the history: one for each epoch, and one for what is solved in closed form."""
+    return max(1, int(record.config.epochs))
+
+
 def _first_epochs(record: Record, per_epoch: int) -> Iterator[str]:
     """Whole epochs among the first steps: their mean losses are the history's."""
-    if len(record.early) != min(EARLY_STEPS, per_epoch * record.config.epochs):
+    if len(record.early) != min(EARLY_STEPS, per_epoch * _rows(record)):
         yield f"early: {len(record.early)} losses, {per_epoch} steps an epoch"
         return
     whole, runs = len(record.early) // per_epoch, len(record.failed)
@@ -154,6 +162,8 @@ STEPS: dict[str, Callable[[Any], int]] = {  # of an epoch
     "convex_trap": _batches,
     "spiral": lambda c: 1,
     "spiral_cure": lambda c: 1,
+    "kicks": lambda c: 1,
+    "long_range": lambda c: 1,
     "circles": lambda c: -(-sum(COUNTS) // c.batch),
     "bouncing_balls": lambda c: c.sequences // c.batch,
     "rotating_mnist": lambda c: SOURCES[c.source].train * (1 + c.copies) // c.batch,
@@ -263,9 +273,19 @@ def _baselines(record: Record) -> Found:
 
 
 def _spiral(record: Record) -> Found:
-    """Of the spiral: weighted sums, complexities of pasted pieces, errors of the kept paths."""
-    m, config = record.metrics, record.config
+    """Of the spiral and its like."""
     yield from _parameters(record, lambda c: spiral.make_model(c).count)
+    yield from _spiral_numbers(record)
+
+
+def _kicks(record: Record) -> Found:
+    yield from _parameters(record, lambda c: kicks.make_model(c).count)
+    yield from _spiral_numbers(record)
+
+
+def _spiral_numbers(record: Record) -> Found:
+    """Weighted sums, complexities of pasted pieces, errors of the kept paths."""
+    m, config = record.metrics, record.config
     yield from _still(record)
     over = spiral.DEPTH if config.penalty_over_depth else 1.0
     for name in ("short", "long"):
@@ -294,6 +314,27 @@ def _paths(record: Record) -> Found:
             yield f"long_{kind} of the kept paths", record.metrics[f"long_{kind}"][:kept], error
         yield "followed, kept paths", record.metrics["followed"][:kept], spiral.followed(path)
         yield "long, at its start", path[:, 0], truth[0].expand(kept, 2)
+
+
+def _long_range(record: Record) -> Found:
+    """What the path that is kept says of its run, the one with the median followed time."""
+    m, config = record.metrics, record.config
+    if config.model != long_range.RIDGE:
+        yield from _parameters(record, lambda c: long_range.make_model(c).count)
+    path = torch.from_numpy(record.arrays["path"])
+    with float32():
+        truth = orbit(config.system)
+        run = int(torch.tensor(m["followed"]).argsort()[(len(config.seeds) - 1) // 2])
+        known = {
+            "followed": long_range.followed(config.system, path),
+            "long": (long_range.distance(path, truth) ** 2).mean(-1).sqrt(),
+            "orbit": long_range.orbit_distance(path, truth),
+            "reached": torch.isfinite(path).all(-1).double().mean(-1),
+        }
+        if "phase" in m:
+            known["phase"] = (long_range.turns(path) - long_range.turns(truth)).abs()
+    for name, value in known.items():
+        yield f"{name} of the kept path", 1 + m[name][run : run + 1], 1 + value.numpy()
 
 
 def _circles(record: Record) -> Found:
@@ -354,6 +395,8 @@ OWN: dict[str, Callable[[Record], Found]] = {
     "baselines": _baselines,
     "spiral": _spiral,
     "spiral_cure": _spiral,
+    "kicks": _kicks,
+    "long_range": _long_range,
     "circles": _circles,
     "rotating_mnist": _rotating,
     "bouncing_balls": _balls,

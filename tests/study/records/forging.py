@@ -32,6 +32,8 @@ CHOSEN = {
     "bouncing_balls": "97c803a22c912752",
     "circles": "b02c1b31b063afd8",
     "convex_trap": "b7396f3a944a9f9d",
+    "kicks": "6593b5128f4d1396",
+    "long_range": "483fa8146c174c59",
     "regression": "502c4ec3d6bf2a72",
     "rotating_mnist": "63b77fece987f9c7",
     "spiral": "bfdd38ad82756a12",
