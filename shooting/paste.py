@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from shooting.errors import require_finite, require_shape
+from shooting.errors import require_finite, require_real, require_shape
 from shooting.times import check_times
 
 SLACK = 1e-6  # of the depth: times may be rounded to float32
+MOST_CALLS = 10**6  # of one trajectory; more are a mistake
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,10 @@ def paste(
     The last call is cut at the horizon. It still gets the whole depth, as a model without a known
     depth would otherwise squeeze its blocks into a part of it. No gradients are kept.
 
+    Example:
+        >>> model = DynamicParticles(UpDown(2, 8), particles=15)
+        >>> path = paste(model, torch.randn(3, 2), horizon=2.5).positions
+
     Args:
         model: Any module whose call ``model(x, times)`` returns ``(*runs, times, n, d)``.
         x0: Where to start, ``(n, d)`` or ``(runs, n, d)``.
@@ -95,14 +100,18 @@ def _checked(x0: object, horizon: float, times: Sequence[float], bound: float) -
         raise ValueError(f"expected x0 as a tensor, got {type(x0).__name__}; try torch.as_tensor")
     require_shape(x0, (None, None), "x0", "pass (n, d), or (runs, n, d) for an ensemble")
     require_finite(x0, "x0")
-    for value, what in ((horizon, "horizon"), (bound, "bound")):
-        if not 0 < value < math.inf:
-            raise ValueError(f"expected a positive {what}, got {value!r}; try 10.0")
+    require_real(horizon, "the horizon", above=0, example=10.0)
+    require_real(bound, "the bound", above=0, example=1e6)
     depths = check_times(times)
     if depths[0] != 0 or depths[-1] <= 0:
         raise ValueError(
             f"expected times from 0 up to the trained depth, got {depths[0]:g} to {depths[-1]:g}; "
             "try times=[0, 1]"
+        )
+    if horizon > MOST_CALLS * depths[-1]:
+        raise ValueError(
+            f"expected at most {MOST_CALLS} calls up to the horizon, got {horizon:g} by pieces of "
+            f"{depths[-1]:g}; paste in parts"
         )
     return [float(t) for t in depths]
 

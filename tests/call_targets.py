@@ -41,6 +41,7 @@ from shooting import (
     complexity,
     fit,
     normal,
+    paste,
     shoot,
     uniform,
 )
@@ -545,6 +546,12 @@ TARGETS: dict[str, Target] = {
         {**consts(0.5, 0, [0.1, 0.2]), "0-d": lambda c: torch.tensor(0.5)},
         {**STRANGE, **consts(-1.0, 2.0, [3], "0.5", INF, [NAN]),
          "2-d": lambda c: torch.zeros(1, 1)})}),
+    "paste": Target(paste, {"model": OWN, "x0": tensors(3), "horizon": Kind(
+        consts(0.5, 2, 2.5), {**NO_NUMBER, **consts(-1.0, 0, INF, NAN)}),
+        "times": Kind(consts([0.0, 1.0], (0, 0.5, 1)),
+                      {**STRANGE, **consts([0.5, 1.0], [1.0, 0.0])}),
+        "bound": Kind(consts(1e6, 10), {**NO_NUMBER, **consts(-1.0, 0, NAN)})},
+        ("times", "bound")),
     "Drift": Target(constructed(Drift), {"out": SLOT, "feature": NO_FEATURE, "factor": FREE},
                     ("factor",)),
     "DynamicDirect": Target(used(DynamicDirect, "field"), {

@@ -12,7 +12,8 @@ import torch
 import shooting
 
 # bases, results and an error, which users do not build; `fit` stands on the page of own models
-UNBUILT = {"Feature", "VectorField", "Parametrization", "FitResult", "NonFiniteError", "fit"}
+UNBUILT = {"Feature", "VectorField", "Parametrization", "FitResult", "NonFiniteError"}
+UNBUILT |= {"Pasted", "fit"}
 NAMES = [n for n in shooting.__all__ if callable(getattr(shooting, n)) and n not in UNBUILT]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from shooting.study.experiments.base import Outcome
-from shooting.study.experiments.settings import from_dict
+from shooting.study.experiments.settings import as_dict, from_dict
 from shooting.study.records.files import (
     ADVICE,
     Document,
@@ -115,8 +115,11 @@ def read(path: Path, config: Any) -> Record:
     document = read_document(path)
     name = document["experiment"]
     own = record_id(name, config, document["numerics"])
+    wanted = as_dict(config)  # to the letter: what a config sets anew must not hide a change
     try:
-        same = from_dict(type(config), document["config"]) == config
+        same = from_dict(type(config), document["config"]) == config and all(
+            wanted[key] == value for key, value in document["config"].items()
+        )
     except (ValueError, TypeError) as error:
         told = f"{path} has another config ({error})"
         raise CorruptFileError(f"expected the config of {own}, but {told}; {ADVICE}") from error
