@@ -38,7 +38,9 @@ class ConservationWarning(UserWarning):
 
 @torch.no_grad()
 def drift(field: VectorField, q: Tensor, p: Tensor) -> Tensor:
-    r"""By which part H moved along a solution: $\max_t |H(t) - H(0)| / s$.
+    r"""By which part H moved along a solution.
+
+    $$\max_t |H(t) - H(0)| / s$$
 
     The scale s is |H(0)|. The H of a field with a drift has no sign and may vanish while its parts
     do not; its scale is the largest $R(t) + |H(t) - R(t)|$.

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any, SupportsIndex, TypeVar, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -75,7 +76,8 @@ def require_choice(value: object, allowed: Iterable[object], what: str) -> None:
 def shown(value: object) -> str:
     """A value in an error: on one line, and not longer than a line."""
     shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
-    if shape and dtype is not None and not isinstance(value, type):
+    array = dtype is not None and not isinstance(value, type | np.generic)
+    if array and shape is not None:
         return f"a {dtype} {type(value).__name__} of shape {tuple(shape)}"
     try:
         text = " ".join(repr(value).split())

@@ -19,7 +19,9 @@ System = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def pontryagin(field: VectorField, q: Tensor, p: Tensor, theta: Control) -> Tensor:
-    r"""Control Hamiltonian $\sum_j p_j\cdot f(q_j,\theta) - R(\theta)$ (signs of Eq. 3.3).
+    r"""The control Hamiltonian (signs of Eq. 3.3).
+
+    $$\sum_j p_j\cdot f(q_j,\theta) - R(\theta)$$
 
     Args:
         field: The vector field.

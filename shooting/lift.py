@@ -26,7 +26,7 @@ class Lift(FixedModule):
         kind: ``learned``, ``fixed`` (at its random initial value) or ``zero``.
 
     Attributes:
-        kind: As given.
+        kind: Which of the three maps it is.
         weight: $\Theta_{12}$ ``(*runs, hidden, width)``, a parameter if it is learned, else a
             buffer; absent if there is nothing to lift to.
         bias: $b_{12}$ ``(*runs, hidden)``.

@@ -79,7 +79,7 @@ def test_times_may_be_any_list_of_numbers(times):
         (None, "None"),
         ("01", "'01'"),
         (torch.tensor(1.0), "Tensor of shape ()"),
-        (np.float64(1.0), "of shape ()"),
+        (np.float64(1.0), "np.float64(1.0)"),
         (torch.zeros(2, 2), "Tensor of shape (2, 2)"),
         (np.zeros((2, 2)), "ndarray of shape (2, 2)"),
         ([[0, 1]], "[[0, 1]]"),

@@ -37,9 +37,17 @@ def sound(text: str, linked: Iterable[str]) -> str:
     """
     targets = {name.rpartition(".")[2]: name for name in linked}
     parts = QUOTED.split(text)
-    parts[::2] = [SPECIAL.sub(r"\\\1", part) for part in parts[::2]]
+    parts[::2] = [_literal(part) for part in parts[::2]]
     parts[1::2] = [_quoted(part, targets) for part in parts[1::2]]
     return DISPLAYED.sub(_displayed, "".join(parts))
+
+
+def _literal(part: str) -> str:
+    """Words without markup; a line of an example is code already."""
+    return "\n".join(
+        line if line.lstrip().startswith((">>> ", "... ")) else SPECIAL.sub(r"\\\1", line)
+        for line in part.split("\n")
+    )
 
 
 def _displayed(formula: re.Match[str]) -> str:

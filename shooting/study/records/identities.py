@@ -331,6 +331,8 @@ def _long_range(record: Record) -> Found:
             "orbit": long_range.orbit_distance(path, truth),
             "reached": torch.isfinite(path).all(-1).double().mean(-1),
         }
+        count = torch.tensor(m["reached"]).mul(len(truth)).round().long()
+        yield "reached, exactly counts", m["reached"], (count / len(truth)).numpy()
         if "phase" in m:
             known["phase"] = (long_range.turns(path) - long_range.turns(truth)).abs()
     for name, value in known.items():

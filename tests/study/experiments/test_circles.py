@@ -155,7 +155,7 @@ def test_protocols_differ_where_the_released_code_does():
         ({"protocol": "mine"}, "expected a protocol among"),
         ({"lift": "none"}, "expected a lift among"),
         ({"batch": 1}, "expected the batch to be a whole number from 2 to 3000"),
-        ({"classification": -1.0}, "expected weights of at least 0"),
+        ({"classification": -1.0}, "to be a finite number of at least 0"),
     ],
 )
 def test_wrong_settings_are_refused_in_a_sentence(settings, words):

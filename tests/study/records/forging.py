@@ -74,6 +74,8 @@ def forgeries(record: Record) -> Iterator[Forgery]:
                 yield _changed(f"history {key}", document, arrays, (part, key), _entry)
         elif part == "early":
             yield _changed("field early", document, arrays, (part,), _early)
+        elif part == "drift":
+            yield _changed("field drift", document, arrays, (part,), _entry)
         else:
             yield _changed(f"field {part}", document, arrays, (part,), _one)
     for name, values in arrays.items():
