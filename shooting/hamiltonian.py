@@ -36,7 +36,10 @@ def pontryagin(field: VectorField, q: Tensor, p: Tensor, theta: Control) -> Tens
 
 
 def hamiltonian(field: VectorField, q: Tensor, p: Tensor) -> Tensor:
-    r"""Reduced Hamiltonian $\max_\theta H(q, p, \theta) = R(\theta(q, p))$, shape ``(*runs)``."""
+    r"""The reduced Hamiltonian, shape ``(*runs)``.
+
+    $$\max_\theta H(q, p, \theta) = R(\theta(q, p))$$
+    """
     return pontryagin(field, q, p, field.theta(q, p))
 
 
@@ -66,7 +69,10 @@ def autodiff_system(energy: HamiltonianFn) -> System:
 
 
 def theta_system(field: VectorField) -> System:
-    r"""The shooting system (3.4): $\dot q = f(q,\theta)$, $\dot p = -(\mathrm{d}_q f)^\top p$."""
+    r"""The shooting system (3.4) through theta.
+
+    $$\dot q = f(q,\theta), \quad \dot p = -(\mathrm{d}_q f)^\top p$$
+    """
 
     def system(q: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
         theta = field.theta(q, p)
@@ -85,7 +91,9 @@ def kernel_system(field: Field) -> System:
 
 
 def momentum_map(field: VectorField, q: Tensor, p: Tensor, *, slot: str = "x") -> Tensor:
-    r"""$J = X^\top P - P^\top X$, conserved because only inner products of the slot enter H.
+    r"""The angular momentum J, conserved because only inner products of the slot enter H.
+
+    $$J = X^\top P - P^\top X$$
 
     Args:
         field: A field whose features of the slot are the slot itself (not sigma of it).
@@ -102,7 +110,10 @@ def momentum_map(field: VectorField, q: Tensor, p: Tensor, *, slot: str = "x") -
 
 
 def compatibility_residual(field: VectorField, q: Tensor, p: Tensor, theta: Control) -> Tensor:
-    r"""Largest $|\theta_b - M_b^{-1}\sum_j p_j\varphi_b(q_j)^\top|$: zero at an optimum (3.3)."""
+    r"""How far a control is from the compatible one (3.3): zero at an optimum.
+
+    $$\max_b |\theta_b - M_b^{-1}\sum_j p_j\varphi_b(q_j)^\top|$$
+    """
     best = field.theta(q, p)
     gaps = [(theta[name] - best[name]).abs().amax((-1, -2)) for name in best]
     return torch.stack(gaps).amax(0)
