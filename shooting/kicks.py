@@ -224,7 +224,7 @@ def kicked_drift(
     back, found, ends = t[-1] < t[0], [], [t[0], t[-1]]
     for piece in pieces(near(kicks.at, ends), ends):
         if len(piece.times) > 1:
-            nodes = make_grid(piece.times, step=solver.step).nodes
+            nodes = make_grid(piece.times, step=solver.step, most=solver.most_steps).nodes
             path = shoot(field, q, p, q[..., :0, :], nodes, solver=solver)
             found.append(drift(field, path.q, path.p))
             q, p = path.q[..., -1, :, :], path.p[..., -1, :, :]

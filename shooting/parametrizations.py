@@ -560,7 +560,7 @@ class DynamicParticles(Controlled):
         """By which part H moved over depth, per run: an estimate of the solver's error for free.
 
         Exact particles conserve H, between kicks. See `shooting.conservation.drift` for the scale.
-        The error of the positions is usually one to ten times as large.
+        In most of the cases measured the error of the positions was at most ten times as large.
 
         Args:
             times: Depths of at least 0; the particles are followed from 0 to the largest.

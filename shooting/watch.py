@@ -53,7 +53,9 @@ class Watch:
 
     def _keep(self, block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         given = dict(zip(("x", "times"), args, strict=False)) | kwargs
-        self._calls[block] = given["x"].detach(), given["times"]
+        x = given.get("x")
+        if isinstance(x, Tensor) and "times" in given:  # else the call itself says what is wrong
+            self._calls[block] = x.detach(), given["times"]
 
     def drift(self, runs: Sequence[int]) -> Tensor | None:
         """By which part H moves now over the times of each dynamic block's last call.

@@ -204,17 +204,17 @@ def _unpacked(tensors: StateDict, others: dict[str, tuple[str, list[int]]]) -> S
 
 def _dense(name: str, value: Tensor) -> Tensor:
     """A tensor in plain memory, without the marks of a conjugate or negative view."""
-    local = value if value.is_meta else value.cpu()
+    unkept = ValueError(
+        f"expected state whose bytes can be kept, got {name!r} of type {value.dtype} and layout "
+        f"{value.layout} on {value.device}; keep its to_dense() or dequantize()"
+    )
+    if value.layout is not torch.strided or value.is_meta or value.is_quantized:
+        raise unkept
     try:
-        if value.layout is not torch.strided or value.is_meta or value.is_quantized:
-            raise NotImplementedError
-        plain = local.resolve_conj().resolve_neg()
+        plain = value.cpu().resolve_conj().resolve_neg()
         return plain.clone(memory_format=torch.contiguous_format)  # no two in one memory
-    except RuntimeError:  # types of less than a byte, and quantised ones, have no copy
-        raise ValueError(
-            f"expected state whose bytes can be kept, got {name!r} of type {value.dtype} and "
-            f"layout {value.layout} on {value.device}; keep its to_dense() or dequantize()"
-        ) from None
+    except RuntimeError as error:  # types of less than a byte have no copy
+        raise unkept from error
 
 
 def _bytes(value: Tensor) -> Tensor:

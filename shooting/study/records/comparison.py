@@ -26,8 +26,8 @@ NORMALISED = ("circles", "rotating_mnist", "bouncing_balls")
 TRIVIAL_TOLERANCE = 1e-9  # relative: a ridge on 500 images, in float64, summed in another order
 WIDENING = 0.1  # of the ensemble's span, at both ends
 # How far a number may be off, in units of its spread: this much in any case, and so many times the
-# drift of its run. Numbers were off by at most 400 times the drift in 25 records trained again on
-# another processor.
+# drift of its run. Both were set after a look at records trained again on another processor, the
+# farthest of which was off by some hundred times its drift.
 CLOSE, GROWTH = 0.02, 1000.0
 FLOOR = {"metric": 1e-4, "array": 1e-3}  # of the largest value: part of every spread
 STILL = 1e-6  # what rounding makes of a variation, a ratio, that is zero

@@ -44,7 +44,7 @@ class Case:
         scale: Of `SCALES`.
         field: The field.
         start: Particle states, costates and data at depth 0, ``(runs, rows, S)`` each.
-        reference: The solution at depth 1, by `FINE` doubled steps.
+        reference: The solution at depth 1, by twice `FINE` steps.
         doubt: Relative difference to the one by `FINE` steps, per run.
     """
 
@@ -79,13 +79,21 @@ def _end(field: Field, start: tuple[Tensor, Tensor, Tensor], step: float) -> Pat
 
 
 @torch.no_grad()
-def cases(names: Sequence[str] = tuple(FIELDS), scales: Sequence[float] = SCALES) -> Iterator[Case]:
-    """Every field with every size of momenta, in float64, with a reference of its own."""
+def cases(
+    names: Sequence[str] = tuple(FIELDS), scales: Sequence[float] = SCALES, *, steps: int = FINE
+) -> Iterator[Case]:
+    """Every field with every size of momenta, in float64, with a reference of its own.
+
+    Args:
+        names: Keys of `FIELDS`.
+        scales: Sizes of the momenta.
+        steps: The reference has twice as many.
+    """
     for name in names:
         field = FIELDS[name]()
         for scale in scales:
             start = particles(field, scale)
-            fine, finer = _end(field, start, 1 / FINE), _end(field, start, 0.5 / FINE)
+            fine, finer = _end(field, start, 1 / steps), _end(field, start, 0.5 / steps)
             yield Case(name, scale, field, start, finer, difference(fine, finer, 1))
 
 
