@@ -12,17 +12,18 @@ from problems import draw, fitted_order, gap, particles, refused
 from shooting import (
     DynamicDirect,
     DynamicParticles,
+    ParticleInit,
     SecondOrder,
     Solver,
     StaticDirect,
     StaticParticles,
     UpDown,
     carry,
+    normal,
     shoot,
 )
 from shooting.conservation import ConservationWarning, drift, settle, step_for
 from shooting.flow import carry_step, energy_drift, shoot_step
-from shooting.parametrizations import ParticleInit, normal
 
 pytestmark = pytest.mark.usefixtures("float64")
 SMALL = UpDown(2, 3, sigma="tanh")

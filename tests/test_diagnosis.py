@@ -10,9 +10,8 @@ import torch
 from problems import draw, refused
 from torch import nn
 
-from shooting import DynamicParticles, Solver, StaticDirect, UpDown
+from shooting import DynamicParticles, ParticleInit, Solver, StaticDirect, UpDown, normal
 from shooting.diagnosis import NonFiniteWarning, diagnose
-from shooting.parametrizations import ParticleInit, normal
 
 pytestmark = pytest.mark.usefixtures("float64")
 FIELD = UpDown(2, 4)

@@ -10,10 +10,17 @@ from problems import refused
 from square import Square, build, settings
 from torch import nn
 
-from shooting import DynamicParticles, NonFiniteError, Solver, StaticDirect, UpDown
+from shooting import (
+    DynamicParticles,
+    NonFiniteError,
+    ParticleInit,
+    Solver,
+    StaticDirect,
+    UpDown,
+    normal,
+)
 from shooting.conservation import ConservationWarning
 from shooting.fit import fit
-from shooting.parametrizations import ParticleInit, normal
 from shooting.watch import LIMIT, Watch
 
 pytestmark = pytest.mark.usefixtures("float64")

@@ -23,10 +23,14 @@ from shooting.study import scaffold
 
 MATHEMATICS = (
     *("activations", "spaces", "metrics", "features", "fields", "named_fields", "automatic"),
-    *("hamiltonian", "solvers", "flow", "parametrizations"),
+    *("hamiltonian", "times", "solvers", "conservation", "flow", "kicks", "dense", "paste"),
+    *("lift", "layers", "parametrizations"),
 )
-SPEED = ("adjoint", "native", "routes")
-TRAINING = ("optim", "fit", "errors", "randomness", "environment", "__init__")
+SPEED = ("adjoint", "native", "routes", "transforms")
+TRAINING = (
+    *("optim", "fit", "watch", "diagnosis"),
+    *("errors", "fixed", "randomness", "environment", "__init__"),
+)
 LIBRARY = (*MATHEMATICS, *SPEED, *TRAINING)
 
 

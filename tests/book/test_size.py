@@ -15,6 +15,12 @@ def test_every_source_is_counted_once(tracked):
     assert sums["library"] == sums["mathematics"] + sums["speed"] + sums["training"]
 
 
+def test_no_source_of_the_library_is_counted_as_the_study(tracked):
+    found = [p for p in size.lines("HEAD") if p.parts[1] != "study"]
+    assert len(found) > 30
+    assert [str(p) for p in found if size.part(p) == "study"] == []
+
+
 @pytest.mark.parametrize(
     ("path", "part"),
     [

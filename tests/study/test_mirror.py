@@ -15,6 +15,13 @@ ELSEWHERE: Mapping[str, tuple[str, str]] = {
     "adjoint/merged.py": ("test_adjoint.py", "shows in the gradients of a whole solve"),
     "adjoint/carrying.py": ("test_adjoint.py", "shows in the gradients of a whole solve"),
     "adjoint/stagewise.py": ("test_adjoint.py", "shows in the gradients of a whole solve"),
+    "parametrizations/base.py": ("test_parametrizations.py", "what all four models do"),
+    "parametrizations/particles.py": (
+        "test_parametrizations.py",
+        "what all four models do",
+    ),
+    "parametrizations/direct.py": ("test_parametrizations.py", "what all four models do"),
+    "parametrizations/measure.py": ("test_parametrizations.py", "what all four models do"),
     "native/build.py": ("test_native_build.py", "tests of the library lie in one folder"),
     "native/cache.py": ("test_native_build.py", "tests of the library lie in one folder"),
     "study/records/record.py": ("study/records/test_reading.py", "every way in which one can lie"),
