@@ -358,6 +358,8 @@ def status(options: argparse.Namespace) -> int:
             print(f"  stale: {path.name}")
         for told in corrupt:
             print(f"  corrupt: {told}")
+    if options.list:  # for a program, which reads the states: a sweep trains corrupt ones again
+        return 0
     changed_since = manifest.changes(options.out or records_folder())
     for line in changed_since:
         print(f"changed: {line}")

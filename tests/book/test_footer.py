@@ -35,10 +35,17 @@ def test_records_of_a_page_are_listed_by_id(root, site):
     assert other.select(".provenance details") == []  # control: a page that reads none
 
 
+COMMITTED = footer.RECORDS / "circles"
+
+
 def document(name, *, day="2026-11-20", numerics=NUMERICS, runs=10):
+    """A committed record with another day and number of runs."""
+    whole = files.read_document(next(COMMITTED.glob("*.json")))
     moment = f"{day}T00:00:00+00:00"
-    made = {"started": moment, "ended": moment}
-    return {"id": name, "numerics": numerics, "failed_at": [-1] * runs, "provenance": made}
+    made = {**whole["provenance"], "started": moment, "ended": moment}
+    none = {"metrics": {}, "early": [], "history": {"epochs": 0, "first": [], "last": []}}
+    about = {"id": name, "numerics": numerics, "failed_at": [-1] * runs, "provenance": made}
+    return {**whole, **none, **about}
 
 
 def test_runs_are_counted_and_records_of_other_numerics_named(tmp_path, monkeypatch):
