@@ -232,7 +232,7 @@ def page_rows() -> list[str]:
 
 def _rows() -> list[str]:
     return [
-        f"| `{kind}` | {', '.join(f'`{n}`' for n in by.get('refused', []))} | "
+        f"| {kind} | {', '.join(f'`{n}`' for n in by.get('refused', []))} | "
         f"{', '.join(f'`{n}`' for n in by.get('right', []))} |"
         for kind, by in tried().items()
     ]
