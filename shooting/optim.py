@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from shooting.errors import require_count, require_real, shown
 
 StateDict = dict[str, Tensor]
-LARGE = 2**12  # entries of one run, from which a look at the ages costs less than it may save
 
 
 class Adam:
@@ -108,8 +107,8 @@ class Adam:
         active, age = self._active(group), self.age[key]
         mean, square = self.mean[key], self.square[key]
         age += active
-        if age.numel() > LARGE and _alike(age) and _alike(active):
-            active, age = active.flatten()[:1], age.flatten()[:1]  # fewer arrays to go through
+        # one power per entry, also where all ages are equal: the vectorised power and that of one
+        # number differ in the last bit, and committed records have the vectorised one
         t = age.clamp(min=1)
         if self.weight_decay:
             now = self._joined([self.parameters[name] for name in group])
@@ -199,12 +198,6 @@ def _check_betas(betas: object) -> tuple[float, float]:
             f"expected two decays in [0, 1), got {shown(betas)}; try betas=(0.9, 0.999)"
         ) from None
     return first, second
-
-
-def _alike(entries: Tensor) -> bool:
-    """Whether all entries are equal."""
-    low, high = torch.aminmax(entries)
-    return bool(low == high)
 
 
 @dataclass(frozen=True)
