@@ -16,11 +16,8 @@ from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
-from torchdiffeq import odeint
-from torchdiffeq._impl.odeint import SOLVERS
-from torchdiffeq._impl.solvers import FixedGridODESolver
 
-from shooting import adjoint, native
+from shooting import adjoint, native, reference
 from shooting.adjoint import stagewise
 from shooting.conservation import COARSEST, ERROR_PER_DRIFT, difference, drift, settle
 from shooting.errors import (
@@ -99,7 +96,9 @@ class Solver:
     most_steps: int = MOST_STEPS
 
     def __post_init__(self) -> None:
-        require_choice(self.method, known_methods(), "a method")
+        if not isinstance(self.method, str) or self.method not in TABLEAUS:
+            methods = ("rk4", *(m for m in TABLEAUS if m != "rk4"), *reference.further_methods())
+            require_choice(self.method, methods, "a method")
         self._check_step()
         _check_tolerances(rtol=self.rtol, atol=self.atol)
         require_choice(self.form, FORMS, "a form")
@@ -144,13 +143,6 @@ class Solver:
             return "theta" if self.form == "auto" else self.form
         cost = field.flops(particles, rows)
         return "theta" if cost["theta"] <= cost["kernel"] else "kernel"
-
-
-def known_methods() -> tuple[str, ...]:
-    """Methods that a solver may name: those of `TABLEAUS`, and torchdiffeq's."""
-    theirs = (name for name in SOLVERS if name not in TABLEAUS)
-    # SciPy's methods need options that a `Solver` does not have
-    return ("rk4", *(n for n in TABLEAUS if n != "rk4"), *(n for n in theirs if "scipy" not in n))
 
 
 def _check_tolerances(**tolerances: object) -> None:
@@ -656,32 +648,9 @@ def _integrate(
     with unmixed(state[0]):
         if route != "torchdiffeq":
             return runge_kutta(rhs, state, grid, TABLEAUS[solver.method])
-        return _torchdiffeq(rhs, state, grid, solver)
-
-
-def _torchdiffeq(rhs: RightHandSide, state: State, grid: Grid, solver: Solver) -> list[State]:
-    like = state[0]
-    times = torch.tensor([grid.nodes[k] for k in grid.outputs], dtype=torch.float64)
-    options = {}
-    if issubclass(SOLVERS[solver.method], FixedGridODESolver):
-        nodes = torch.tensor(grid.nodes, dtype=times.dtype, device=like.device)
-        options = {"grid_constructor": lambda func, y0, t: nodes}
-    try:
-        found = odeint(
-            lambda t, y: rhs(float(t.detach()), y),  # adaptive steps depend on the state
-            state,
-            times.to(like.device),
-            method=solver.method,
-            rtol=solver.rtol,
-            atol=solver.atol,
-            options=options,
+        return reference.integrate(
+            rhs, state, grid, method=solver.method, rtol=solver.rtol, atol=solver.atol
         )
-    except AssertionError as error:  # as torchdiffeq says that its step has become nothing
-        raise ValueError(
-            f"expected a solve within rtol={solver.rtol:g} and atol={solver.atol:g}, but "
-            f"torchdiffeq says {str(error)!r}; try larger tolerances, or scale states and data"
-        ) from error
-    return [tuple(part[k] for part in found) for k in range(len(times))]
 
 
 def _stack(states: Sequence[State]) -> list[Tensor]:

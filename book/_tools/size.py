@@ -26,7 +26,7 @@ MATHEMATICS = (
     *("hamiltonian", "times", "solvers", "conservation", "flow", "kicks", "dense", "paste"),
     *("lift", "layers", "parametrizations"),
 )
-SPEED = ("adjoint", "native", "routes", "transforms")
+SPEED = ("adjoint", "native", "reference", "routes", "transforms")
 TRAINING = (
     *("optim", "fit", "watch", "diagnosis"),
     *("errors", "fixed", "randomness", "environment", "__init__"),

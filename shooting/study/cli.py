@@ -22,12 +22,11 @@ from shooting.study.data.fetch import fetch_mnist
 from shooting.study.experiments import EXPERIMENTS, PROFILES, Experiment
 from shooting.study.experiments.base import float32
 from shooting.study.experiments.settings import as_dict, changed
-from shooting.study.figures import paper, save, use_style
 from shooting.study.paths import NotInCheckoutError, figures_folder, records_folder, setting_of
 from shooting.study.records import manifest, verification
 from shooting.study.records.identity import record_id
 from shooting.study.records.store import since
-from shooting.study.storage import UNWRITABLE, BusyError
+from shooting.study.storage import UNWRITABLE, BusyError, CorruptFileError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -99,7 +98,8 @@ def parser() -> argparse.ArgumentParser:
         "redraw figures of the paper from records into $SHOOTING_FIGDIR or figures; print tables"
     )
     one = commands.add_parser("figure", help=help_)
-    one.add_argument("names", nargs="+", choices=sorted([*paper.FIGURES, *paper.TABLES]))
+    known = "fig2, tab1 or another; a name that is none lists them all"
+    one.add_argument("names", nargs="+", type=_figure, metavar="NAME", help=known)
     _add_threads(one)
     one.set_defaults(command=figure)
 
@@ -134,6 +134,17 @@ def _at_least_one(word: str) -> int:
     if not word.isdecimal() or int(word) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {word!r}")
     return int(word)
+
+
+def _figure(word: str) -> str:
+    from shooting.study.figures import (
+        paper,
+    )  # matplotlib and seaborn, a second for no other command
+
+    names = sorted([*paper.FIGURES, *paper.TABLES])
+    if word not in names:
+        raise argparse.ArgumentTypeError(f"expected one of {', '.join(names)}, got {word!r}")
+    return word
 
 
 def _sample(word: str) -> str:
@@ -381,9 +392,11 @@ def _selected_anywhere(options: argparse.Namespace) -> dict[str, list[Any]]:
 
 
 def figure(options: argparse.Namespace) -> int:
-    """Redraw figures into $SHOOTING_FIGDIR or ./figures, print tables; 1 if records are missing."""
+    """Redraw figures into $SHOOTING_FIGDIR or ./figures, print tables; 1 if one lacks records."""
+    from shooting.study.figures import paper, save, use_style
+
     use_style()
-    folder = figures_folder() or Path("figures")
+    folder, lacking = figures_folder() or Path("figures"), False
     for name in options.names:
         try:
             if name in paper.TABLES:
@@ -394,10 +407,10 @@ def figure(options: argparse.Namespace) -> int:
                 print(
                     f"{name}: drawn from {len(behind)} records into {folder / name}.svg, .pdf, .png"
                 )
-        except records.NotRunError as error:
+        except (records.NotRunError, CorruptFileError) as error:
             print(f"{name}: {error}")
-            return 1
-    return 0
+            lacking = True
+    return int(lacking)
 
 
 def data(options: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ import pytest
 from shooting.study.cli import main
 from shooting.study.experiments import EXPERIMENTS
 from shooting.study.experiments.regression import REGRESSION
+from shooting.study.storage import CorruptFileError
 
 
 @pytest.mark.parametrize("chosen", [None, "drawn"])
@@ -35,3 +36,24 @@ def test_a_figure_without_records_is_a_sentence_and_a_failure(only_toy, monkeypa
     assert "make runs EXPERIMENT=regression" in said
     assert main(["figure", "tab1"]) == 0
     assert "dynamic direct" in capsys.readouterr().out
+    assert main(["figure", "fig2", "tab1"]) == 1  # the others are drawn
+    assert "dynamic direct" in capsys.readouterr().out
+
+
+def test_a_corrupt_record_is_named_and_the_other_figures_are_drawn(monkeypatch, capsys):
+    from shooting.study.figures import paper
+
+    def damaged(name):
+        raise CorruptFileError("expected ab12.json as written, but it was changed")
+
+    monkeypatch.setattr(paper, "figure", damaged)
+    assert main(["figure", "fig2", "tab1"]) == 1
+    told = capsys.readouterr().out
+    assert "fig2: expected ab12.json as written" in told
+    assert "dynamic direct" in told
+
+
+def test_an_unknown_figure_is_refused_with_the_known_ones(capsys):
+    with pytest.raises(SystemExit):
+        main(["figure", "fig4"])
+    assert "expected one of fig10, fig11, fig2" in capsys.readouterr().err

@@ -44,6 +44,7 @@ from shooting.study.experiments.long_range import (
 )
 from shooting.study.paths import book_file, records_folder
 from shooting.study.records import NotRunError, Record
+from shooting.study.storage import CorruptFileError
 
 KINDS = ("better", "alike", "below")
 LONGER = ("followed", "reached")  # measures of which more is better
@@ -79,10 +80,10 @@ class Prediction:
         require_choice(self.kind, KINDS, "a kind of prediction")
 
     def verdict(self) -> Verdict:
-        """The verdict, computed from the records; ``not run`` where one is missing."""
+        """The verdict, computed from the records; ``not run`` where one is missing or corrupt."""
         try:
             parts, ids = self._parts()
-        except NotRunError as missing:
+        except (NotRunError, CorruptFileError) as missing:
             return Verdict("not run", str(missing))
         return combine(parts, ids)
 

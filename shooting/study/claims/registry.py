@@ -11,6 +11,7 @@ import yaml
 from shooting.study.claims.rule import NOT_RUN, Verdict
 from shooting.study.paths import book_file
 from shooting.study.records import NotRunError
+from shooting.study.storage import CorruptFileError
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Claim:
     added: bool = False
 
     def verdict(self) -> Verdict:
-        """Compute the verdict from the records.
+        """Compute the verdict from the records; one that lacks a whole record is not judged.
 
         Raises:
             ValueError: If the claim has neither a test nor a reason for having none.
@@ -55,7 +56,7 @@ class Claim:
         place = importlib.import_module(f"shooting.study.claims.{module}")
         try:
             found: Verdict = getattr(place, function)()
-        except NotRunError as missing:
+        except (NotRunError, CorruptFileError) as missing:
             return Verdict(NOT_RUN, str(missing))
         return found
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torchdiffeq import odeint
 
 from shooting.errors import require_choice, require_count, require_finite
 from shooting.randomness import generator
@@ -120,6 +119,8 @@ def solve(name: str, start: Tensor, samples: int, *, spacing: float | None = Non
         samples: How many, the start included.
         spacing: Time between two; by default the system's.
     """
+    from torchdiffeq import odeint  # with SciPy half a second, which few imports of this need
+
     chosen = system(name)
     times = torch.arange(samples, dtype=torch.float64) * (spacing or chosen.spacing)
     path: Tensor = odeint(

@@ -10,6 +10,7 @@ wide as that number allows. What should happen stands in ``book/kicks_prediction
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -162,10 +163,14 @@ def numbers(inflation: int, *, blocks: int = 0, particles: int = 0, kicks: int =
         particles: K, or none.
         kicks: Number of jumps.
     """
-    shapes = UpDown(2, inflation).shapes.values()
     width = 2 * inflation
-    direct = blocks * sum(a * b for a, b in shapes)
+    direct = blocks * _of_one_block(inflation) if blocks else 0
     return 3 * width + direct + (2 + kicks) * particles * (2 + width)
+
+
+@functools.cache
+def _of_one_block(inflation: int) -> int:
+    return sum(a * b for a, b in UpDown(2, inflation).shapes.values())
 
 
 def setting(name: str, protocol: str, inflation: int, **changes: Any) -> KicksConfig:

@@ -146,7 +146,9 @@ def _compare_failures(old: Record, new: Record) -> Iterator[str]:
     if len(old.failed) != len(new.failed):
         yield f"runs: recorded {len(old.failed)}, now {len(new.failed)}; rule: counts are equal"
         return
-    for run in np.flatnonzero((old.failed != new.failed) & ~(drift(old, new) > PARTED)):
+    steps = np.where(old.failed, old.failed_at, new.failed_at)
+    alike = ~(drift(old, new) > PARTED) | (steps < EARLY_STEPS)  # too early to have parted
+    for run in np.flatnonzero((old.failed != new.failed) & alike):
         was, now = (_fate(int(r.failed_at[run])) for r in (old, new))
         yield f"run {run}: recorded {was}, now {now}; rule: the same, as its losses were until then"
 

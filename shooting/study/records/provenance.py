@@ -96,13 +96,24 @@ def commit() -> tuple[str | None, bool | None]:
     return head.strip(), bool(changes.strip())
 
 
+# Each takes instructions away from a processor, whose bits are then those of another one.
+LIMITS = (
+    *("ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR", "OPENBLAS_CORETYPE"),
+    "NPY_DISABLE_CPU_FEATURES",
+)
+
+
 @functools.cache
 def processor() -> str:
-    """Name of the processor, and on Linux its numbers, as one name may hide many generations."""
+    """Name of the processor, its numbers on Linux, and what the environment takes from it.
+
+    One name may hide many generations, and a variable may make an older one of a new one.
+    """
     parts = (line.partition(":") for line in reversed(processor_lines()))
     known = {k.strip(): v.strip() for k, _, v in parts}  # of the first, should there be more kinds
     name = known.get("model name") or platform.processor() or platform.machine()
     numbers = [f"{k.rpartition(' ')[2]} {known[k]}" for k in ("cpu family", "model") if k in known]
+    numbers += [f"{limit}={value}" for limit in LIMITS if (value := variable(limit))]
     return f"{name} ({', '.join(numbers)})" if numbers else name
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -242,19 +242,26 @@ def compute(
         return read(target, config)
 
 
-def recompute(experiment: Experiment, config: Any, folder: Path) -> Record:
+def recompute(
+    experiment: Experiment,
+    config: Any,
+    folder: Path,
+    *,
+    keep: Callable[[Path], FileCheckpoint] = FileCheckpoint,
+) -> Record:
     """Train from scratch into a folder, without a look at records and checkpoints.
 
     Args:
         experiment: The experiment.
         config: Its config.
         folder: Where record and checkpoint go.
+        keep: Makes the checkpoint that the training is kept in, of its file.
 
     Returns:
         The record.
     """
     path = folder / f"{record_id(experiment.name, config)}.json"
-    write(path, *_train(experiment, config, FileCheckpoint(path.with_suffix(".safetensors"))))
+    write(path, *_train(experiment, config, keep(path.with_suffix(".safetensors"))))
     return read(path, config)
 
 

@@ -7,6 +7,7 @@ What must hold inside a record is checked first, in all records and without trai
 
 from __future__ import annotations
 
+import math
 import random
 import tempfile
 import time
@@ -16,18 +17,18 @@ from pathlib import Path
 
 import numpy as np
 
-from shooting.errors import MissingDataError, NonFiniteError
+from shooting.errors import MissingDataError
 from shooting.fit import EARLY_STEPS
 from shooting.study import records
 from shooting.study.experiments import EXPERIMENTS, PROFILES, Experiment
-from shooting.study.experiments.base import float32
 from shooting.study.paths import records_folder
 from shooting.study.records import Record, comparison, data_checksums, identities
-from shooting.study.records.checkpoints import StateDict
+from shooting.study.records.checkpoints import FileCheckpoint, StateDict
 from shooting.study.records.identity import record_id
 from shooting.study.storage import CorruptFileError
 
 MINUTES = 5.0
+SLOWER = 1.5  # a training here may take this many times as long as when it was recorded
 OUTCOMES = ("equal", "agrees", "differs", "skipped")
 
 
@@ -47,27 +48,35 @@ class Verdict:
     details: tuple[str, ...]
 
 
-class _EnoughSteps(Exception):
-    """Stops a training once its first steps are known."""
+class _OutOfTime(Exception):
+    """Stops a training that is late, once its first steps are known."""
 
     def __init__(self, early: np.ndarray) -> None:
-        super().__init__("the first steps are done")
+        super().__init__("the time is up, the first steps are done")
         self.early = early
 
 
-class _FirstSteps:
-    """A checkpoint that keeps nothing and stops the training after the first 50 steps."""
+class _Deadline(FileCheckpoint):
+    """A checkpoint that stops a training which is not done in time.
 
-    def load(self) -> StateDict | None:
-        return None
+    Args:
+        path: The file.
+        end: Moment of the monotonic clock from which it is late.
+    """
+
+    def __init__(self, path: Path, end: float) -> None:
+        super().__init__(path)
+        self.end = end
 
     def due(self) -> bool:
-        return True
+        return time.monotonic() >= self.end or super().due()
 
     def save(self, state: StateDict) -> None:
-        if int(state["step"]) >= EARLY_STEPS:
+        if time.monotonic() < self.end:
+            super().save(state)
+        elif int(state["step"]) >= EARLY_STEPS:
             early = state["early"]
-            raise _EnoughSteps(early.reshape(len(early), -1).cpu().numpy().astype(np.float64))
+            raise _OutOfTime(early.reshape(len(early), -1).cpu().numpy().astype(np.float64))
 
 
 def committed(
@@ -121,15 +130,15 @@ def sample(known: Sequence[Record], *, seed: int, minutes: float = MINUTES) -> l
 
 
 def cost(record: Record) -> float:
-    """Seconds that the record's training took."""
-    return float(record.provenance["wall_seconds"])
+    """Seconds that the record's training may take here: its own time, and half as much again."""
+    return SLOWER * float(record.provenance["wall_seconds"])
 
 
 def verify(chosen: Sequence[Record], *, minutes: float = MINUTES) -> Iterator[Verdict]:
     """Train records from scratch in a folder of their own and compare.
 
     A record that the time left does not allow to train in full is compared over its first 50
-    steps only.
+    steps only, also if that shows during its training.
 
     Args:
         chosen: Records to check.
@@ -144,39 +153,38 @@ def verify(chosen: Sequence[Record], *, minutes: float = MINUTES) -> Iterator[Ve
         if left <= 0:
             yield Verdict(record, "skipped", ("no time was left",))
         else:
-            yield check(record, whole=cost(record) <= left)
+            yield check(record, seconds=left if cost(record) <= left else 0.0)
 
 
-def check(record: Record, *, whole: bool = True) -> Verdict:
+def check(record: Record, *, seconds: float = math.inf) -> Verdict:
     """Train one record from scratch and compare.
 
     Args:
         record: The record.
-        whole: Train to the end, or only the first 50 steps.
+        seconds: Time for its training. After it no more than the first 50 steps are trained, and
+            compared alone.
 
     Returns:
-        The verdict; ``skipped`` if the data are not on this machine, or if only the first steps may
-        be trained and the record has none, since all its runs stopped; ``differs`` without
-        training if the record contradicts itself, or the data are not those of the record.
+        The verdict; ``skipped`` if the data are not on this machine, or if the time is up and the
+        record has no first steps, since all its runs stopped; ``differs`` without training if the
+        record contradicts itself, or the data are not those of the record.
     """
-    experiment = EXPERIMENTS[record.experiment]
+    experiment, end = EXPERIMENTS[record.experiment], time.monotonic() + seconds
     if wrong := identities.problems(record):
         return _judge(record, wrong)
     if others := data_checksums.differences(record.config, data_checksums.committed()):
         return _judge(record, others)
-    if not whole and not len(record.early):
-        return Verdict(record, "skipped", ("all its runs stopped: no losses, no time to train it",))
     try:
-        if not whole:
-            return _judge(
-                record, comparison.compare_early(record, _first_steps(experiment, record))
-            )
         with tempfile.TemporaryDirectory() as folder:
-            again = records.recompute(experiment, record.config, Path(folder))
+            again = records.recompute(
+                experiment, record.config, Path(folder), keep=lambda path: _Deadline(path, end)
+            )
     except MissingDataError as error:
         return Verdict(record, "skipped", (str(error),))
-    except NonFiniteError as error:  # among the first steps; a whole training records it
-        return _judge(record, [f"recorded {len(record.failed)} runs with losses, now: {error}"])
+    except _OutOfTime as late:
+        if not len(record.early):
+            return Verdict(record, "skipped", ("all its runs stopped, and the time is up",))
+        return _judge(record, comparison.compare_early(record, late.early))
     same = not any(comparison.exactly(record, again))
     return _judge(record, comparison.compare(record, again), same=same)
 
@@ -184,13 +192,3 @@ def check(record: Record, *, whole: bool = True) -> Verdict:
 def _judge(record: Record, problems: list[str], same: bool = False) -> Verdict:
     outcome = "differs" if problems else "equal" if same else "agrees"
     return Verdict(record, outcome, tuple(problems))
-
-
-def _first_steps(experiment: Experiment, record: Record) -> np.ndarray:
-    try:
-        with float32():
-            outcome = experiment.train(record.config, _FirstSteps())
-    except _EnoughSteps as enough:
-        return enough.early
-    early = outcome.fit.early
-    return early.reshape(len(early), -1).cpu().numpy().astype(np.float64)

@@ -9,6 +9,7 @@ from shooting.study import records
 from shooting.study.claims import circles, judge_all, load_claims, registry, spiral
 from shooting.study.experiments.circles import CirclesConfig, grid
 from shooting.study.experiments.spiral import SpiralConfig
+from shooting.study.storage import CorruptFileError
 
 
 def test_every_claim_has_a_test_or_a_reason_and_a_page(root):
@@ -94,3 +95,21 @@ def test_claims_ask_for_configs_of_the_grids():
 def test_claims_are_plain_text():
     """Their pages show them as they are."""
     assert not [c.id for c in load_claims() if set(c.claim) & set("`$*_\\")]
+
+
+def test_a_corrupt_record_leaves_its_own_claims_unjudged_and_no_others(monkeypatch):
+    """One record of the circles is not what was written: its claims name it, the others go on."""
+    sound, victim = records.load, grid("paper")[0]
+    whole = {c.id: v.status for c, v in judge_all()}
+
+    def load(experiment, config, **where):
+        if config == victim:
+            raise CorruptFileError("expected circles.json as written, but it was changed")
+        return sound(experiment, config, **where)
+
+    monkeypatch.setattr(records, "load", load)
+    judged = {c.id: v for c, v in judge_all()}
+    changed = {name for name, v in judged.items() if v.status != whole[name]}
+    assert changed
+    assert changed <= {c.id for c in load_claims() if c.test.startswith("circles:")}
+    assert all("circles.json as written" in judged[name].reason for name in changed)

@@ -151,6 +151,15 @@ def test_generations_of_one_name_are_different_processors(monkeypatch):
         assert found == f"AMD EPYC (family 25, model {model})"
 
 
+def test_a_processor_held_to_older_instructions_is_another_one(monkeypatch):
+    """PyTorch and NumPy then take other kernels, with other last bits."""
+    whole = provenance.processor.__wrapped__()
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "avx2")
+    held = provenance.processor.__wrapped__()
+    assert held != whole
+    assert "ATEN_CPU_CAPABILITY=avx2" in held
+
+
 def test_a_processor_without_cpuinfo_has_the_name_that_python_knows(monkeypatch):
     monkeypatch.setattr(provenance, "processor_lines", list)
     monkeypatch.setattr(provenance.platform, "processor", lambda: "chip")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 
 import numpy as np
 import pytest
@@ -47,18 +48,19 @@ def test_elsewhere_equal_bits_are_equal_and_others_agree(record):
     assert check(changed(elsewhere(record), metrics=nudged)).outcome == "agrees"
 
 
-def test_first_steps_are_taken_in_single_precision_whatever_the_default(record):
-    """As they were when they were recorded."""
+@pytest.mark.parametrize("seconds", [np.inf, 0.0])
+def test_trainings_run_in_single_precision_whatever_the_default(record, monkeypatch, seconds):
+    """As they did when they were recorded."""
     seen = []
 
     def train(config, checkpoint):
         seen.append(torch.get_default_dtype())
         return TOY.train(config, checkpoint)
 
-    experiment = dataclasses.replace(TOY, train=train)
+    monkeypatch.setitem(EXPERIMENTS, "toy", dataclasses.replace(TOY, train=train))
     torch.set_default_dtype(torch.float64)
     try:
-        verification._first_steps(experiment, record)
+        assert check(record, seconds=seconds).outcome in ("equal", "agrees")
     finally:
         torch.set_default_dtype(torch.float32)
     assert seen == [torch.float32]
@@ -69,29 +71,63 @@ def test_code_that_computes_something_else_differs(record, monkeypatch):
         return TOY.train(dataclasses.replace(config, rate=0.0501), checkpoint)
 
     monkeypatch.setitem(EXPERIMENTS, "toy", dataclasses.replace(TOY, train=train))
-    for whole in (True, False):
-        verdict = check(record, whole=whole)
+    for seconds in (np.inf, 0.0):
+        verdict = check(record, seconds=seconds)
         assert verdict.outcome == "differs"
         assert "recorded" in verdict.details[0]
 
 
+def epochs_trained(monkeypatch, *, slow=0.0):
+    """How many epochs each training asks its checkpoint about, each so many seconds longer."""
+    counts = []
+
+    def train(config, checkpoint):
+        counts.append(0)
+        asked = checkpoint.due
+
+        def due():
+            counts[-1] += 1
+            time.sleep(slow)
+            return asked()
+
+        checkpoint.due = due
+        return TOY.train(config, checkpoint)
+
+    monkeypatch.setitem(EXPERIMENTS, "toy", dataclasses.replace(TOY, train=train))
+    return counts
+
+
 def test_long_records_are_checked_over_their_first_steps(record, monkeypatch):
-    assert check(record, whole=False).outcome == "agrees"
+    counts = epochs_trained(monkeypatch)
+    assert check(record, seconds=0.0).outcome == "agrees"
     slow = changed(record, provenance={"wall_seconds": 3600.0})
     (verdict,) = verify([slow], minutes=1.0)
     assert verdict.outcome == "agrees"
+    assert check(record).outcome == "equal"  # the control: all epochs
+    assert counts[0] == counts[1] < counts[2]
 
 
-def test_first_steps_in_which_all_runs_stop_are_a_difference_unless_recorded(record, monkeypatch):
+def test_a_training_that_turns_out_slow_stops_at_the_end_of_the_time(record, monkeypatch):
+    """Recorded as quick; on this machine each epoch takes longer."""
+    counts = epochs_trained(monkeypatch, slow=0.02)
+    (verdict,) = verify([record], minutes=0.1 / 60)
+    assert verdict.outcome == "agrees"
+    assert counts[0] < record.config.epochs - 1
+
+
+def test_runs_that_stop_now_and_did_not_are_a_difference(record, monkeypatch):
     def train(config, checkpoint):
         raise NonFiniteError("NaN in every run", [3] * len(record.failed))
 
     monkeypatch.setitem(EXPERIMENTS, "toy", dataclasses.replace(TOY, train=train))
-    verdict = check(record, whole=False)
+    verdict = check(record, seconds=0.0)
     assert verdict.outcome == "differs"
-    assert "NaN in every run" in verdict.details[0]
-    stopped = changed(record, early=record.early[:0])
-    assert check(stopped, whole=False).outcome == "skipped"
+    assert "run 0: recorded ended well, now failed at step 3" in "".join(verdict.details)
+
+
+def test_without_first_steps_and_time_there_is_nothing_to_compare(record):
+    """As in a record all of whose runs stopped: it has no losses."""
+    assert check(changed(record, early=record.early[:0]), seconds=0.0).outcome == "skipped"
 
 
 def test_missing_data_are_skipped_with_the_reason(record, monkeypatch):
@@ -104,7 +140,7 @@ def test_missing_data_are_skipped_with_the_reason(record, monkeypatch):
     assert verdict.details == ("no digits here; install them",)
 
 
-@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("seconds", [np.inf, 0.0])
 @pytest.mark.parametrize(
     ("experiment", "config", "remedy"),
     [
@@ -113,12 +149,12 @@ def test_missing_data_are_skipped_with_the_reason(record, monkeypatch):
     ],
 )
 def test_files_that_no_package_ships_are_skipped_with_the_remedy(
-    record, monkeypatch, tmp_path, experiment, config, remedy, whole
+    record, monkeypatch, tmp_path, experiment, config, remedy, seconds
 ):
     monkeypatch.setenv("SHOOTING_DATA", str(tmp_path))
     monkeypatch.setattr(verification.identities, "problems", lambda record: [])  # it is the toy's
     rotating_mnist.sequences.cache_clear()  # a test before this one may have found the files
-    verdict = check(changed(record, experiment=experiment, config=config), whole=whole)
+    verdict = check(changed(record, experiment=experiment, config=config), seconds=seconds)
     assert verdict.outcome == "skipped"
     assert remedy in verdict.details[0]
     assert "$SHOOTING_DATA" in verdict.details[0]
@@ -132,7 +168,7 @@ def test_without_time_left_records_are_skipped_not_passed(record):
 def test_the_sample_fits_the_time(record):
     known = [changed(record, id=str(i), provenance={"wall_seconds": 40.0}) for i in range(20)]
     chosen = sample(known, seed=1, minutes=5.0)
-    assert len(chosen) == 7  # 7 * 40 s <= 300 s
+    assert len(chosen) == 5  # 5 * 40 s, each half as much again, <= 300 s
     assert [r.id for r in chosen] == [r.id for r in sample(known, seed=1, minutes=5.0)]
     assert [r.id for r in chosen] != [r.id for r in sample(known, seed=2, minutes=5.0)]
     assert len(sample(known, seed=1, minutes=np.inf)) == 20
