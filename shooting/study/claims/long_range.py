@@ -1,7 +1,8 @@
 """What was predicted of the long range before its runs, and what came out.
 
 The predictions stand in ``book/long_range_predictions.yaml``; verdicts follow the rule of the other
-claims.
+claims. Ten seeds were run and judged first, ten further ones later; everything here counts both
+but where it says ``first``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import yaml
 
 from shooting.errors import require_choice
 from shooting.study import records
+from shooting.study.claims.loading import Runs, runs_of
 from shooting.study.claims.registry import load_claims
 from shooting.study.claims.rule import (
     NOT,
@@ -32,6 +34,7 @@ from shooting.study.claims.rule import (
 )
 from shooting.study.data.systems import SYSTEMS, system
 from shooting.study.experiments.long_range import (
+    FURTHER,
     LONG_RANGE,
     NAMES,
     RIDGE,
@@ -43,7 +46,7 @@ from shooting.study.experiments.long_range import (
     trials,
 )
 from shooting.study.paths import book_file, records_folder
-from shooting.study.records import NotRunError, Record
+from shooting.study.records import NotRunError
 from shooting.study.storage import CorruptFileError
 
 KINDS = ("better", "alike", "below")
@@ -79,41 +82,46 @@ class Prediction:
     def __post_init__(self) -> None:
         require_choice(self.kind, KINDS, "a kind of prediction")
 
-    def verdict(self) -> Verdict:
-        """The verdict, computed from the records; ``not run`` where one is missing or corrupt."""
+    def verdict(self, *, first: bool = False) -> Verdict:
+        """The verdict, computed from the records; ``not run`` where one is missing or corrupt.
+
+        Args:
+            first: Count the first ten seeds alone.
+        """
         try:
-            parts, ids = self._parts()
+            parts, ids = self._parts(first)
         except (NotRunError, CorruptFileError) as missing:
             return Verdict("not run", str(missing))
         return combine(parts, ids)
 
-    def _parts(self) -> tuple[list[Part], list[str]]:
+    def _parts(self, first: bool) -> tuple[list[Part], list[str]]:
         parts, ids = [], []
         for place in self.systems:
             for name in self.first:
-                one = found(config_of(place, name, self.varied))
-                rivals = [found(config_of(place, n, self.varied)) for n in self.others]
-                ids += [r.id for r in (one, *rivals)]
+                one, *rivals = (
+                    found(config_of(place, n, self.varied), first=first)
+                    for n in (name, *self.others)
+                )
+                ids += [i for runs in (one, *rivals) for i in runs.ids]
                 what = f"{SYSTEMS[place].words}: {NAMES.get(name, name)}"
                 if self.kind == "below":
-                    parts.append(threshold(what, one.metrics[self.measure].tolist(), self.bound))
+                    parts.append(threshold(what, one.metrics[self.measure], self.bound))
                 parts += [
                     self._part(f"{what} against {NAMES.get(n, n)}", one, r)
                     for n, r in zip(self.others, rivals, strict=True)
                 ]
         return parts, ids
 
-    def _part(self, what: str, one: Record, rival: Record) -> Part:
+    def _part(self, what: str, one: Runs, rival: Runs) -> Part:
         a, b = one.metrics[self.measure], rival.metrics[self.measure]
         if self.kind == "alike":
             return alike(what, a, b)
-        sides = (b, a) if self.measure in LONGER else (a, b)
-        return compare(what, *(side.tolist() for side in sides))
+        return compare(what, *((b, a) if self.measure in LONGER else (a, b)))
 
 
-def alike(what: str, a: np.ndarray, b: np.ndarray) -> Part:
+def alike(what: str, a: Sequence[float], b: Sequence[float]) -> Part:
     """Whether the bootstrap interval of the difference of two medians holds zero."""
-    low, high = median_interval(a, b)
+    low, high = median_interval(np.asarray(a), np.asarray(b))
     medians = float(np.median(a)), float(np.median(b))
     status = REPRODUCED if low <= 0 <= high else NOT
     return Part(what, medians, (low, high), status, (len(a), len(b)))
@@ -126,19 +134,23 @@ def config_of(place: str, name: str, varied: str = "") -> LongRangeConfig:
     return setting(place, name, **(VARIED[varied] if varied else {}))
 
 
-def found(config: LongRangeConfig) -> Record:
-    """The record of a config.
+def found(config: LongRangeConfig, *, first: bool = False) -> Runs:
+    """The runs of a config, of its first ten seeds and the further ten.
+
+    Args:
+        config: The setting, with the first ten seeds.
+        first: Leave the further seeds out.
 
     Raises:
-        NotRunError: If there is none.
+        NotRunError: If the first ten are not recorded.
     """
-    record = records.load(LONG_RANGE, config)
-    if record is None:
+    runs = runs_of(LONG_RANGE, config, more=() if first else FURTHER)
+    if runs is None:
         raise NotRunError(
             f"expected a record of {config.model} on {config.system}, got none; try "
             "make runs EXPERIMENT=long_range OUT=book/records"
         )
-    return record
+    return runs
 
 
 def predictions() -> list[Prediction]:
@@ -162,7 +174,7 @@ def tuned(model: str) -> float | None:
     return min(errors, key=lambda value: errors[value])
 
 
-def quartiles(values: np.ndarray) -> str:
+def quartiles(values: Sequence[float]) -> str:
     """Median and quartiles in words, failed runs as zero followed time."""
     low, mid, high = np.quantile(np.nan_to_num(values), (0.25, 0.5, 0.75))
     one, two, three = (_short(v) for v in (mid, low, high))
@@ -212,9 +224,9 @@ def outcomes() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def seconds(record: Record) -> float:
-    """Wall time of a record's training, all seeds together."""
-    return float(record.provenance["wall_seconds"])
+def seconds(runs: Runs) -> float:
+    """Wall time of the trainings, all seeds together."""
+    return sum(float(record.provenance["wall_seconds"]) for record in runs.found)
 
 
 # Other tasks of this book: the claim that compares dynamic particles with their rivals there, and
@@ -253,15 +265,15 @@ def costs(verdict: Verdict) -> str:
     )
 
 
-def ensembles(place: str) -> list[Record]:
-    """The records of all models on a system, those that exist."""
-    every = (records.load(LONG_RANGE, config_of(place, m)) for m in NAMES)
+def ensembles(place: str) -> list[Runs]:
+    """The runs of all models on a system, those that exist."""
+    every = (runs_of(LONG_RANGE, config_of(place, m), more=FURTHER) for m in NAMES)
     return [r for r in every if r is not None]
 
 
-def median_of(record: Record, measure: str = "followed") -> float:
+def median_of(runs: Runs, measure: str = "followed") -> float:
     """Median of a measure over runs; a failed one follows for no time."""
-    return float(np.median(np.nan_to_num(record.metrics[measure])))
+    return float(np.median(np.nan_to_num(runs.metrics[measure])))
 
 
 def table_or_none(measure: str, varied: str) -> pd.DataFrame | None:
@@ -276,12 +288,13 @@ def switches() -> pd.DataFrame:
     """Dynamic particles on Lotka-Volterra with one change at a time."""
     rows = []
     for name in ("dynamic_particles", "static_particles", *SWITCHES):
-        record = records.load(LONG_RANGE, config_of("lotka_volterra", name))
-        if record is None:
+        runs = runs_of(LONG_RANGE, config_of("lotka_volterra", name), more=FURTHER)
+        if runs is None:
             continue
-        row = {"setting": NAMES.get(name, name), "numbers": int(record.facts["parameters"])}
+        numbers = int(runs.found[0].facts["parameters"])
+        row: dict[str, Any] = {"setting": NAMES.get(name, name), "numbers": numbers}
         for measure in ("followed", "long", "snippet"):
-            row[measure] = quartiles(record.metrics[measure])
+            row[measure] = quartiles(runs.metrics[measure])
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -289,7 +302,7 @@ def switches() -> pd.DataFrame:
 def hours() -> float:
     """Wall time of all recorded trainings of the paper's grid, in hours."""
     every = (records.load(LONG_RANGE, c) for c in LONG_RANGE.grid("paper"))
-    return sum(seconds(r) for r in every if r is not None) / 3600
+    return sum(r.provenance["wall_seconds"] for r in every if r is not None) / 3600
 
 
 def medians(prediction: Prediction, verdict: Verdict) -> str:

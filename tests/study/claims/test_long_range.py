@@ -45,6 +45,20 @@ def test_predictions_name_what_is_planned():
         assert needed <= planned
 
 
+def test_the_further_seeds_count_unless_the_first_are_asked_for(monkeypatch):
+    """The further seeds turn the verdict: without them it is the other one."""
+
+    def load(experiment, config):
+        better = (config.model == "node") == (config.seeds[0] == 0)
+        return Made(5.0 if better else 3.0)
+
+    monkeypatch.setattr(told.records, "load", load)
+    assert one().verdict(first=True).status == REPRODUCED
+    assert one().verdict().status != REPRODUCED
+    assert one().verdict().parts[0].runs == (20, 20)
+    assert one().verdict(first=True).parts[0].runs == (10, 10)
+
+
 def test_longer_is_better_for_times_and_lower_for_errors(monkeypatch):
     made(monkeypatch, {"node": 5.0, "ridge": 3.0})
     assert one().verdict().status == REPRODUCED
