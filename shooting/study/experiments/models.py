@@ -57,6 +57,7 @@ def build_model(
     seeds: Sequence[int],
     lift: str,
     solver: Solver,
+    **more: Any,
 ) -> Controlled:
     """One of the four models for a field.
 
@@ -69,6 +70,7 @@ def build_model(
         seeds: One per run.
         lift: ``learned``, ``fixed`` or ``zero``.
         solver: How to integrate.
+        **more: What the particle models take besides, as kicks.
 
     Returns:
         The untrained model.
@@ -83,6 +85,7 @@ def build_model(
             seeds=seeds,
             lift=lift,
             solver=solver,
+            **more,
         )
     direct = DynamicDirect if name == "dynamic_direct" else StaticDirect
     return direct(field, seeds=seeds, lift=lift, solver=solver)

@@ -16,7 +16,7 @@ from shooting.errors import require_choice
 from shooting.fit import Checkpoint, FitConfig, count_parameters, fit
 from shooting.flow import Solver
 from shooting.optim import Cosine
-from shooting.parametrizations import ParticleInit
+from shooting.parametrizations import DynamicParticles, ParticleInit
 from shooting.randomness import generator, normal
 from shooting.study.data.deformed import deformed_sequences
 from shooting.study.data.pixels import to_bytes
@@ -40,6 +40,7 @@ DROPPED = 4  # more frames left out, drawn anew for each sequence and batch
 COMPARED = ("static_direct", "static_particles", "dynamic_particles")
 PROTOCOLS = ("paper", "released", "quick", "beyond")
 FULL = 500  # epochs
+SHORTER = (1, 2, 3)  # seeds with 200 epochs
 DRAWN = 5  # test digits whose predicted sequences are kept
 PATHS = 30  # test digits whose latent paths are kept
 
@@ -68,6 +69,8 @@ class RotatingConfig:
             paper's network.
         flows: Of a variant: UpDown flows side by side, each with its own particles.
         copies: Of a variant: deformed copies of each training digit.
+        kick_rank: Rank of learned jumps of the momenta at every inner frame (dynamic particles,
+            see `shooting.kicks`); 0 for none, as published.
     """
 
     protocol: str = "paper"
@@ -88,6 +91,7 @@ class RotatingConfig:
     variant: str = later("")
     flows: int = later(1)
     copies: int = later(0)
+    kick_rank: int = later(0)
 
     def __post_init__(self) -> None:
         check_kinds(self)
@@ -108,6 +112,11 @@ class RotatingConfig:
             raise ValueError(
                 f"expected one flow and no copies without a variant, got {self.flows} and "
                 f"{self.copies}; try RotatingConfig.narrow()"
+            )
+        if self.kick_rank and (self.variant or self.model != "dynamic_particles"):
+            raise ValueError(
+                f"expected kicks of dynamic particles in the paper's network, got {self.model}"
+                f"{', ' + self.variant if self.variant else ''}; try kick_rank=0"
             )
 
     @classmethod
@@ -152,7 +161,8 @@ class RotatingConfig:
         if self.variant:
             return f"{self.variant}{'' if self.copies else ', no copies'}"
         short = f", reduced to {self.epochs} epochs" if self.epochs < FULL else ""
-        return f"{self.protocol}{short}"
+        kicks = f", kicks of rank {self.kick_rank}" if self.kick_rank else ""
+        return f"{self.protocol}{short}{kicks}"
 
 
 class LatentFlow(nn.Module):
@@ -174,6 +184,7 @@ class LatentFlow(nn.Module):
             seeds=config.seeds,
             lift="learned",
             solver=Solver(method="rk4", step=config.step),
+            **({"kicks": TIMES[1:-1], "kick_rank": config.kick_rank} if config.kick_rank else {}),
         )
 
     def latents(self, first: Tensor) -> Tensor:
@@ -254,12 +265,19 @@ class RotatingTask:
         rows = torch.arange(len(batch.frames)).unsqueeze(1)
         latents = model.latents(batch.frames[:, 0])[rows, batch.kept]
         miss = model.autoencoder.decode(latents) - batch.frames[rows, batch.kept]
-        return (miss**2).mean() + self.config.penalty * model.flow.penalty().sum()
+        return (miss**2).mean() + self.config.penalty * penalty(model)
 
     def monitor(self, model: Network) -> Tensor:
         """The penalised training error over all frames (the cosine schedule never looks)."""
         every = torch.arange(len(TIMES)).expand(len(self.train), -1)
         return self.loss(model, Batch(self.train, every, False))
+
+
+def penalty(model: Network) -> Tensor:
+    """R at depth 0, where it is constant; with kicks its mean over depth; ``()``."""
+    if isinstance(model.flow, DynamicParticles) and model.flow.kick_times:
+        return model.flow.penalty(TIMES).sum()
+    return model.flow.penalty().sum()
 
 
 def keep_frames(g: torch.Generator, count: int) -> Tensor:
@@ -310,7 +328,7 @@ def measure(
         paths = model.latents(truth[:, 0])
         predicted = model.autoencoder.decode(paths)
         coded = model.reconstruct(truth[:, HELD_OUT])
-        penalty = model.flow.penalty().sum()
+        weight = penalty(model)
     misses = ((predicted - truth) ** 2).mean((-1, -2))
     target = truth[:, HELD_OUT]
     floor = decoder_floor(model, paths[:, HELD_OUT], target, task.config.floor_steps)
@@ -322,7 +340,7 @@ def measure(
         "decoder_mse": floor.mean(),
         "circularity": circularity(paths).mean(),
         "closing_gap": closing_gap(paths).mean(),
-        "penalty": penalty,
+        "penalty": weight,
     }
     arrays = {
         "misses": misses.mean(0).numpy().astype(np.float32),
@@ -404,17 +422,25 @@ def grid(profile: str) -> Sequence[RotatingConfig]:
 
     `quick`: the dynamic model, few epochs. `paper`: three models at full length, seed 0; the
     released protocol for the dynamic model; then 200 epochs of the protocol `paper`, seeds 1 to 3;
-    then 200 epochs with other latent dimensions, dynamic model; then what goes beyond the paper;
-    then the other source of digits: three models for 200 epochs, and the variants that ended well.
+    then 200 epochs with other latent dimensions, dynamic model; then what goes beyond the paper,
+    at last the dynamic model with kicks, 200 epochs, seeds 1 to 3; then the other source of digits:
+    three models for 200 epochs, and the variants that ended well.
     """
     if check_profile(profile) == "quick":
         return [quick()]
     full = [RotatingConfig(model=m) for m in reversed(COMPARED)]
-    reduced = [RotatingConfig.reduced(model=m, seeds=(s,)) for s in (1, 2, 3) for m in COMPARED]
+    reduced = [RotatingConfig.reduced(model=m, seeds=(s,)) for s in SHORTER for m in COMPARED]
     wider = [RotatingConfig.reduced(latent=d) for d in (10, 40, 80)]
     other = [RotatingConfig.reduced(model=m, source="mnist-test") for m in reversed(COMPARED)]
     again = [replace(c, source="mnist-test") for c in beyond() if c.model == "static_particles"]
-    return [*full, RotatingConfig.released(), *reduced, *wider, *beyond(), *other, *again]
+    kicked = [kicks(s) for s in SHORTER]
+    more = [*wider, *beyond(), *kicked, *other, *again]
+    return [*full, RotatingConfig.released(), *reduced, *more]
+
+
+def kicks(seed: int, *, rank: int = 5) -> RotatingConfig:
+    """Dynamic particles with kicks at every inner frame, next to their record without."""
+    return RotatingConfig.reduced(seeds=(seed,), kick_rank=rank)
 
 
 def beyond() -> list[RotatingConfig]:

@@ -19,12 +19,15 @@ from shooting.study.experiments.rotating_mnist import (
     RotatingConfig,
     RotatingTask,
     beyond,
+    build,
     circularity,
     closing_gap,
     decoder_floor,
     grid,
     keep_frames,
+    kicks,
     measure,
+    penalty,
     train,
 )
 
@@ -257,6 +260,34 @@ def test_protocols_and_labels():
         "paper, reduced to 200 epochs",
     )
     assert RotatingConfig.reduced(model="static_direct").particles == 0
+
+
+def test_zero_kicks_change_nothing_and_learned_ones_do():
+    """Kicks begin with zero; R is then constant, up to the drift of H over the steps."""
+    smooth, kicked = (build(RotatingConfig(kick_rank=rank)) for rank in (0, 2))
+    task = RotatingTask(RotatingConfig())
+    batch = next(task.batches(0))
+    first = batch.frames[:2, 0]
+    with torch.no_grad():
+        before = kicked.eval().latents(first)
+        # the segments start anew at each frame, and sums of single precision differ
+        assert torch.allclose(before, smooth.eval().latents(first), atol=1e-5)
+        torch.testing.assert_close(penalty(kicked), penalty(smooth), rtol=1e-3, atol=0)
+        kicked.flow.kicks_right.normal_(generator=torch.Generator().manual_seed(0))
+        assert not torch.allclose(kicked.latents(first), before, atol=1e-3)
+    task.loss(kicked, batch).backward()
+    assert kicked.flow.kicks_left.grad.abs().sum() > 0
+
+
+def test_kicks_go_with_dynamic_particles_alone():
+    assert kicks(1).label == "paper, reduced to 200 epochs, kicks of rank 5"
+    for wrong in ({"model": "static_direct"}, {"model": "static_particles"}):
+        with pytest.raises(ValueError, match="expected kicks of dynamic particles"):
+            RotatingConfig(kick_rank=5, **wrong)
+    with pytest.raises(ValueError, match="expected kicks of dynamic particles"):
+        RotatingConfig.narrow(kick_rank=5)
+    with pytest.raises(ValueError, match="the setting kick_rank to be a whole number"):
+        RotatingConfig(kick_rank=-1)
 
 
 def test_grid_ends_with_the_other_digits():
