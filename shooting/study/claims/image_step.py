@@ -1,0 +1,161 @@
+"""The faster training step of the balls, as tables: how fast it is, and what it changes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from shooting.errors import shown
+from shooting.study.claims.words import number
+from shooting.study.experiments.bouncing_balls import BallsConfig
+from shooting.study.experiments.models import MODELS
+from shooting.study.paths import records_folder
+from shooting.study.storage import CorruptFileError
+
+Measured = Mapping[str, Any]
+USED = "rk4 0.1"  # the solver of the trainings; the others stand beside it
+ADVICE = "restore it from git, or measure it anew with tests/bench/images.py"
+
+
+def load(path: Path | None = None) -> Measured:
+    """What tests/bench/images.py measured, whole enough for every table.
+
+    Args:
+        path: The file; ``images.json`` among the committed records unless given.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        CorruptFileError: If a table cannot be made of it.
+    """
+    path = path or records_folder() / "images.json"
+    if not path.exists():
+        raise FileNotFoundError(f"expected measurements in {path}, found no file; {ADVICE}")
+    try:
+        measured: Measured = json.loads(path.read_bytes())
+        for table in (ladder, parity, solver):
+            table(measured)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        got = f"{type(error).__name__}: {shown(str(error))}"
+        raise CorruptFileError(f"expected measurements in {path}, got {got}; {ADVICE}") from error
+    return measured
+
+
+def ladder(measured: Measured) -> pd.DataFrame:
+    """Seconds of a training step, rung by rung, and the gain over float32, paired turn by turn.
+
+    The rungs are of the dynamic model. The last rows are the setting of the full runs, timed again
+    for each model beside its own float32. Cells: median and quartiles.
+    """
+    bar = measured["bars"]["speed"]
+    rows = [[name, *_timed(times), ""] for name, times in measured["ladder"]["rungs"].items()]
+    for model, times in measured["ladder"]["models"].items():
+        met = times["setting"]["gain"][1] >= bar
+        name = f"setting of the full runs, {MODELS[model]}"
+        rows.append([name, *_timed(times["setting"]), _judged(f"at least {bar:g}", met)])
+    return pd.DataFrame(rows, columns=["training step", "seconds", "gain", "criterion"])
+
+
+def _timed(times: Measured) -> list[str]:
+    return [_with_quartiles(times[key]) for key in ("seconds", "gain")]
+
+
+def _with_quartiles(values: Sequence[float]) -> str:
+    low, middle, high = values
+    return f"{middle:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def _judged(criterion: str, holds: bool) -> str:
+    return f"{criterion}: {'holds' if holds else 'fails'}"
+
+
+def gains(measured: Measured) -> tuple[float, float]:
+    """Least and largest median gain of the setting among the models."""
+    found = [times["setting"]["gain"][1] for times in measured["ladder"]["models"].values()]
+    return min(found), max(found)
+
+
+def hours(measured: Measured, kind: str) -> float:
+    """Processor hours of the steps of a full run of the dynamic model, validations apart.
+
+    Args:
+        measured: From `load`.
+        kind: ``float32`` or ``setting``.
+    """
+    config = BallsConfig.paper()
+    steps = config.epochs * (config.sequences // config.batch)
+    seconds: float = measured["ladder"]["models"][config.model][kind]["seconds"][1]
+    return steps * seconds / 3600
+
+
+def parity(measured: Measured) -> pd.DataFrame:
+    """Both precisions: losses and errors, their mean difference, the spread over seeds, the bar."""
+    bars, narrow = measured["bars"], measured["narrow"]
+    rows = [
+        _over_seeds("loss, steps 251 to 300", measured["early"], bars["early"]),
+        _over_seeds("test error, protocol quick", narrow["quick"], bars["narrow"]),
+        _one_run("test error, protocol reduced", narrow["reduced"], bars["reduced"]),
+    ]
+    columns = ["what", "float32", "bfloat16", "mean difference", "spread over seeds", "criterion"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _over_seeds(what: str, found: Measured, bar: float) -> list[str]:
+    difference, spread = differ(found)
+    values = [", ".join(f"{v:.4f}" for v in found[p]) for p in ("float32", "bfloat16")]
+    judged = _judged(f"at most {bar:g} spreads", abs(difference) <= bar * spread)
+    return [what, *values, f"{difference:+.5f}", f"{spread:.4f}", judged]
+
+
+def differ(found: Measured) -> tuple[float, float]:
+    """Mean difference of bfloat16 from float32, and the spread of float32 over seeds.
+
+    Args:
+        found: Values of both precisions, seed by seed: the part ``early``, or ``quick`` in
+            ``narrow``.
+
+    Returns:
+        The difference; largest less smallest value.
+    """
+    plain, fast = (np.array(found[p], dtype=float) for p in ("float32", "bfloat16"))
+    return float((fast - plain).mean()), float(np.ptp(plain))
+
+
+def _one_run(what: str, found: Measured, bar: float) -> list[str]:
+    plain, fast = found["float32"], found["bfloat16"]
+    judged = _judged(f"at most {bar:g} of the error", abs(fast / plain - 1) <= bar)
+    return [what, f"{plain:.4f}", f"{fast:.4f}", f"{fast - plain:+.5f}", "one seed", judged]
+
+
+def solver(measured: Measured) -> pd.DataFrame:
+    """Errors of solvers beside the error of the prediction, for each state of the model.
+
+    Of the latent paths: largest relative error over the frames. Of the frames: mean square.
+    """
+    bar = measured["bars"]["solver"]
+    rows = [
+        [state, how, number(errors["latents"]), number(errors["images"]), number(prediction),
+         _judged(f"at most {bar:g} of the error", errors["images"] <= bar * prediction)
+         if how == USED else ""]
+        for state, how, errors, prediction in _solvers(measured)
+    ]  # fmt: skip
+    heads = ["model", "solver", "paths, largest relative error", "frames, mean squared error"]
+    return pd.DataFrame(rows, columns=[*heads, "error of the prediction", "criterion"])
+
+
+def _solvers(measured: Measured) -> Iterator[tuple[str, str, Measured, float]]:
+    """State, solver, its errors, error of the prediction; each state has the trainings' solver."""
+    states = {k: v for k, v in measured["solver"].items() if k not in ("holds", "provenance")}
+    for state, found in states.items():
+        solvers = {USED: found[USED], **found}
+        prediction = solvers.pop("prediction")
+        yield from ((state, how, errors, prediction) for how, errors in solvers.items())
+
+
+def solver_shares(measured: Measured) -> list[float]:
+    """What the trainings' solver changes in the frames, over the prediction error, by state."""
+    return [e["images"] / error for _, how, e, error in _solvers(measured) if how == USED]
