@@ -10,6 +10,8 @@ def main() -> int:
     """Hand over to `shooting.study.cli`."""
     try:
         from shooting.study.cli import main as run
+
+        return run()
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "shooting":
             raise
@@ -17,7 +19,6 @@ def main() -> int:
             f"expected the packages of the study, but {error.name!r} is not installed; the "
             "commands need a checkout of the repository and pip install -e '.[study]'"
         )
-    return run()
 
 
 if __name__ == "__main__":

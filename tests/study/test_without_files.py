@@ -59,7 +59,7 @@ def test_tables_need_no_files(wheel, capsys):
 
 @pytest.mark.parametrize("missing", ["seaborn", "pandas"])
 def test_a_command_without_its_packages_is_one_sentence(missing):
-    code = BARE.format(missing=missing, command=["status"])
+    code = BARE.format(missing=missing, command=["figure", "fig2"])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     (sentence,) = done.stderr.splitlines()
