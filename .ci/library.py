@@ -13,7 +13,7 @@ import torch
 import shooting
 
 # But for filelock, scipy and sympy, which torch and torchdiffeq bring.
-STUDY = ("matplotlib", "seaborn", "PIL", "pandas", "yaml", "safetensors", "mlxtend")
+STUDY = ("matplotlib", "seaborn", "PIL", "pandas", "yaml", "safetensors", "mlxtend", "sklearn")
 
 
 class Classifier(torch.nn.Module):

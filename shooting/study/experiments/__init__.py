@@ -5,6 +5,7 @@ from shooting.study.experiments.base import PROFILES, Experiment, Outcome, check
 from shooting.study.experiments.baselines import BASELINE_RUNS
 from shooting.study.experiments.bouncing_balls import BOUNCING_BALLS
 from shooting.study.experiments.circles import CIRCLES
+from shooting.study.experiments.classifier import CLASSIFIER
 from shooting.study.experiments.convex_trap import CONVEX_TRAP
 from shooting.study.experiments.kicks import KICKS
 from shooting.study.experiments.long_range import LONG_RANGE
@@ -25,6 +26,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         CONVEX_TRAP,
         BASELINE_RUNS,
         LONG_RANGE,
+        CLASSIFIER,
         ROTATING_MNIST,
         BOUNCING_BALLS,
     )

@@ -17,12 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shooting.study.data import spiral, systems
+from shooting.study.data import digits, spiral, systems
 from shooting.study.data.circles import circles
 from shooting.study.data.functions import TARGETS, permutations, samples
 from shooting.study.experiments import EXPERIMENTS
 from shooting.study.experiments.baselines import BaselineConfig
 from shooting.study.experiments.circles import CirclesConfig
+from shooting.study.experiments.classifier import ClassifierConfig
 from shooting.study.experiments.convex_trap import TrapConfig
 from shooting.study.experiments.long_range import LongRangeConfig
 from shooting.study.experiments.regression import RegressionConfig
@@ -105,6 +106,15 @@ def _(config: LongRangeConfig) -> DataSet:
 
     noise = f", noise {config.noise:g}" if config.noise else ""
     return f"{config.system}, {config.count} snippets of {config.samples}{noise}", arrays
+
+
+@data.register
+def _(config: ClassifierConfig) -> DataSet:
+    def arrays(seed: int) -> Iterable[Tensor]:
+        train, held = digits.split([seed], validation=config.validation)
+        return *train, *held, permutations([seed], train[1].shape[1], 0)
+
+    return f"digits, {'validation' if config.validation else 'test'} images held out", arrays
 
 
 def fingerprints(config: Any) -> tuple[str, dict[str, str]]:

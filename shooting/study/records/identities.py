@@ -15,6 +15,7 @@ import torch
 
 from shooting.fit import EARLY_STEPS
 from shooting.study.data.circles import COUNTS
+from shooting.study.data.digits import CLASSES, split
 from shooting.study.data.functions import TARGETS, grid_points
 from shooting.study.data.rotating_mnist import SOURCES
 from shooting.study.data.spiral import SAMPLES, SNIPPET, SPACING, trajectory
@@ -24,6 +25,7 @@ from shooting.study.experiments import (
     baselines,
     bouncing_balls,
     circles,
+    classifier,
     convex_trap,
     kicks,
     long_range,
@@ -164,6 +166,7 @@ STEPS: dict[str, Callable[[Any], int]] = {  # of an epoch
     "spiral_cure": lambda c: 1,
     "kicks": lambda c: 1,
     "long_range": lambda c: 1,
+    "classifier": classifier.steps,
     "circles": lambda c: -(-sum(COUNTS) // c.batch),
     "bouncing_balls": lambda c: c.sequences // c.batch,
     "rotating_mnist": lambda c: SOURCES[c.source].train * (1 + c.copies) // c.batch,
@@ -339,6 +342,17 @@ def _long_range(record: Record) -> Found:
         yield f"{name} of the kept path", 1 + m[name][run : run + 1], 1 + value.numpy()
 
 
+def _classifier(record: Record) -> Found:
+    """Accuracy and cross-entropy are those of the labels and probabilities that are kept."""
+    m, config = record.metrics, record.config
+    yield from _parameters(record, lambda c: classifier.count(c))
+    labels = split(config.seeds, validation=config.validation)[1][1].numpy()
+    predicted = record.arrays["predicted"]
+    yield "predicted, exactly labels", predicted, np.clip(np.round(predicted), 0, CLASSES - 1)
+    yield "accuracy, exactly a share", m["accuracy"], (predicted == labels).mean(1)
+    yield "cross_entropy, a mean", m["cross_entropy"], record.arrays["surprise"].mean(1)
+
+
 def _circles(record: Record) -> Found:
     """Of the circles: shares of points, and the two successes that follow from them."""
     m = record.metrics
@@ -399,6 +413,7 @@ OWN: dict[str, Callable[[Record], Found]] = {
     "spiral_cure": _spiral,
     "kicks": _kicks,
     "long_range": _long_range,
+    "classifier": _classifier,
     "circles": _circles,
     "rotating_mnist": _rotating,
     "bouncing_balls": _balls,

@@ -31,6 +31,7 @@ CHOSEN = {
     "baselines": "dcba4e254ee880ff",
     "bouncing_balls": "97c803a22c912752",
     "circles": "b02c1b31b063afd8",
+    "classifier": "b210fc737ff09c30",
     "convex_trap": "b7396f3a944a9f9d",
     "kicks": "6593b5128f4d1396",
     "long_range": "483fa8146c174c59",

@@ -1,0 +1,148 @@
+"""What was predicted of the classifier of digits before its runs, and what came out.
+
+The predictions stand in ``book/classifier_predictions.yaml``; verdicts follow the rule of the other
+claims.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from shooting.errors import require_choice
+from shooting.study import records
+from shooting.study.claims.loading import Runs, runs_of
+from shooting.study.claims.long_range import alike
+from shooting.study.claims.rule import NOT_RUN, Part, Verdict, combine, compare, median_interval
+from shooting.study.experiments.classifier import CLASSIFIER, NAMES, PARTICLES, setting, trials
+from shooting.study.paths import book_file
+from shooting.study.records import NotRunError
+from shooting.study.storage import CorruptFileError
+
+KINDS = ("tie", "close")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One prediction, as committed before the first record.
+
+    Attributes:
+        id: Its number.
+        words: Its sentence.
+        kind: One of `KINDS`.
+        others: Models that dynamic particles are compared with.
+        margin: Of the kind ``close``: the accuracy that may be lost.
+    """
+
+    id: str
+    words: str
+    kind: str
+    others: Sequence[str]
+    margin: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_choice(self.kind, KINDS, "a kind of prediction")
+
+    def verdict(self) -> Verdict:
+        """The verdict, computed from the records; ``not run`` where one is missing or corrupt."""
+        try:
+            by = {m: found(m) for m in (PARTICLES, *self.others)}
+        except (NotRunError, CorruptFileError) as missing:
+            return Verdict(NOT_RUN, str(missing))
+        parts = [self._part(accuracies(by[PARTICLES]), m, accuracies(by[m])) for m in self.others]
+        return combine(parts, [i for runs in by.values() for i in runs.ids])
+
+    def _part(self, mine: np.ndarray, model: str, other: np.ndarray) -> Part:
+        what = f"accuracy of {NAMES[PARTICLES]} against {NAMES[model]}"
+        if self.kind == "tie":
+            return alike(what, list(mine), list(other))
+        return compare(f"{what}, less {self.margin:g}", list(mine - self.margin), list(other))
+
+
+def predictions() -> list[Prediction]:
+    """The committed predictions."""
+    text = book_file("classifier_predictions.yaml").read_text(encoding="utf-8")
+    return [Prediction(**entry) for entry in yaml.safe_load(text)]
+
+
+def found(model: str) -> Runs:
+    """The runs of a model.
+
+    Raises:
+        NotRunError: If they are not recorded.
+    """
+    runs = runs_of(CLASSIFIER, setting(model))
+    if runs is None:
+        raise NotRunError(
+            f"expected a record of the classifier {model}, got none; try "
+            "make runs EXPERIMENT=classifier OUT=book/records"
+        )
+    return runs
+
+
+def accuracies(runs: Runs) -> np.ndarray:
+    """Accuracy on test images of each run; 0 where it failed."""
+    known: np.ndarray = np.nan_to_num(np.asarray(runs.metrics["accuracy"]), nan=0.0)
+    return known
+
+
+def tuned(model: str) -> float | None:
+    """The rate that the tuning chooses: the best median accuracy on validation images.
+
+    A failed run counts as accuracy 0; of equal rates the lowest is taken.
+
+    Args:
+        model: Key of `NAMES`.
+
+    Returns:
+        The rate; None if a trial is not recorded.
+    """
+    medians = {}
+    for config in trials(model):
+        runs = runs_of(CLASSIFIER, config)
+        if runs is None:
+            return None
+        medians[config.learning_rate] = float(np.median(accuracies(runs)))
+    return max(medians, key=lambda rate: (medians[rate], -rate))
+
+
+def outcome(mine: np.ndarray, other: np.ndarray) -> str:
+    """Win, tie or loss of the first, by the interval of the difference of median accuracies."""
+    low, high = median_interval(other, mine)
+    return "win" if low > 0 else "loss" if high < 0 else "tie"
+
+
+def table() -> pd.DataFrame:
+    """Every model: its numbers, accuracy, seconds a run, and how dynamic particles do against it.
+
+    Accuracies are medians over seeds with quartiles, seconds those of the record over its runs.
+
+    Raises:
+        NotRunError: If a model is not recorded.
+    """
+    by = {model: found(model) for model in NAMES}
+    mine = accuracies(by[PARTICLES])
+    rows = []
+    for model, runs in by.items():
+        (record,) = runs.found
+        low, middle, high = np.quantile(accuracies(runs), (0.25, 0.5, 0.75))
+        rows.append(
+            {
+                "model": NAMES[model],
+                "numbers": f"{record.facts['parameters']:,.0f}",
+                "accuracy": f"{middle:.3f} ({low:.3f} to {high:.3f})",
+                "seconds a run": f"{record.provenance['wall_seconds'] / len(record.failed):.1f}",
+                "particles": "—" if model == PARTICLES else outcome(mine, accuracies(runs)),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def minutes() -> float:
+    """Wall time of all recorded trainings, the tuning included."""
+    every = (records.load(CLASSIFIER, c) for c in CLASSIFIER.grid("paper"))
+    return sum(r.provenance["wall_seconds"] for r in every if r is not None) / 60
