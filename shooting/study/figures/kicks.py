@@ -1,4 +1,4 @@
-"""Kicks on the spiral beside their rivals. Runs in, figure out."""
+"""Kicks on the spiral and on the rotating threes beside their rivals. Runs in, figure out."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from shooting.study.claims.kicks import Key
+from shooting.study.claims.kicks_digits import Pair
 from shooting.study.claims.loading import Runs
+from shooting.study.data.rotating_mnist import ANGLES
 from shooting.study.experiments.kicks import KICKED, SMOOTH, names
+from shooting.study.experiments.rotating_mnist import HELD_OUT
 from shooting.study.experiments.spiral import PROTOCOLS
 from shooting.study.figures.style import MODEL_COLOURS, PALETTE, WIDTH, PlainLog
 
@@ -37,6 +40,29 @@ def strips(by: Mapping[Key, Runs], inflation: int) -> Figure:
             ax.set_title(f"{title}, {protocol}")
     for ax in axes[1]:
         ax.set_xlabel("relative to smooth")
+    return fig
+
+
+def by_angle(pairs: Mapping[int, Pair]) -> Figure:
+    """Test error at each angle of the rotating threes, without and with kicks.
+
+    Args:
+        pairs: Records without and with, by seed.
+
+    Returns:
+        The figure: a line for each run; at the marked angle no loss was ever measured.
+    """
+    fig, ax = plt.subplots(figsize=(WIDTH, 2.8))
+    degrees = np.degrees(ANGLES)
+    ax.axvline(degrees[HELD_OUT], color="0.8", lw=6, zorder=0)
+    colours = (MODEL_COLOURS["dynamic_particles"], PALETTE[3])
+    for number, pair in enumerate(pairs.values()):
+        for run, colour, name in zip(pair, colours, ("without kicks", "with kicks"), strict=True):
+            label = None if number else name
+            ax.plot(degrees, run.arrays["misses"][0], "o-", color=colour, ms=3, lw=0.9, label=label)
+    ax.set(xlabel="angle, degrees", ylabel="test error", ylim=(0, None))
+    ax.set_xticks(degrees[::5].round())
+    ax.legend(loc="lower left")
     return fig
 
 

@@ -41,3 +41,23 @@ def test_a_setting_without_a_record_leaves_its_row_empty():
     fig = draw.strips(by, 64)
     assert [len(ax.lines) for ax in fig.axes] == [0, 0, 3, 3]
     assert not draw.strips(by, 16).axes[0].lines  # control: another alpha
+
+
+class Threes:
+    """A run with the same error at each angle."""
+
+    def __init__(self, level):
+        self.arrays = {"misses": np.full((1, 16), level)}
+
+
+def test_each_run_of_the_threes_is_a_line_over_the_angles():
+    fig = draw.by_angle({1: (Threes(0.2), Threes(0.1)), 2: (Threes(0.4), Threes(0.3))})
+    _, *lines = fig.axes[0].lines  # the first marks the angle left out
+    assert [line.get_ydata()[0] for line in lines] == [0.2, 0.1, 0.4, 0.3]
+    assert lines[0].get_xdata()[[0, -1]].tolist() == [0, 360]
+    assert len({line.get_color() for line in lines}) == 2
+    assert [t.get_text() for t in fig.axes[0].get_legend().get_texts()] == [
+        "without kicks",
+        "with kicks",
+    ]
+    fig.canvas.draw()
