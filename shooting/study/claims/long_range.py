@@ -246,7 +246,8 @@ def uses() -> list[tuple[str, str, str, str]]:
     rows = []
     for task, (name, outcome) in USES.items():
         verdict = claims[name].verdict()
-        said = {REPRODUCED: outcome, PARTLY: f"{outcome} in {held(verdict.parts)}", NOT: "no win"}
+        whole = held(verdict.parts).partition(" hold")[0]
+        said = {REPRODUCED: outcome, PARTLY: f"{outcome} in {whole}", NOT: "no win"}
         rows.append((task, said.get(verdict.status, verdict.status), verdict.line, costs(verdict)))
     return rows
 
