@@ -6,11 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import yaml
 
 from shooting.study import records
 from shooting.study.claims.kicks import FAILS, HOLDS, NOT_RUN
+from shooting.study.experiments.models import MODELS
 from shooting.study.experiments.rotating_mnist import (
+    COMPARED,
+    HELD_OUT,
     ROTATING_MNIST,
     SHORTER,
     RotatingConfig,
@@ -95,3 +100,32 @@ def predictions(known: Mapping[int, Pair] | None = None) -> list[Prediction]:
         )
         for entry in entries
     ]
+
+
+def table() -> pd.DataFrame:
+    """All models with 200 epochs and the same seeds: numbers of the flow, and medians over seeds.
+
+    The objective is `measured`; the errors are on test digits, at the angle left out and at the
+    others. Models of which a seed is not recorded are missing.
+    """
+    settings = {
+        MODELS[m]: [RotatingConfig.reduced(model=m, seeds=(s,)) for s in SHORTER] for m in COMPARED
+    }
+    settings["dynamic with particles, kicks"] = [kicks(s) for s in SHORTER]
+    rows = []
+    for name, configs in settings.items():
+        found = [r for c in configs if (r := records.load(ROTATING_MNIST, c)) is not None]
+        if len(found) < len(SHORTER):
+            continue
+        others = [np.delete(r.arrays["misses"][0], HELD_OUT).mean() for r in found]
+        values = {
+            "training loss": [measured(r, "objective") for r in found],
+            "angle left out": [measured(r, "mse") for r in found],
+            "other angles": others,
+        }
+        numbers = int(found[0].facts["flow_parameters"])
+        rows.append(
+            {"model": name, "numbers of the flow": numbers}
+            | {k: f"{np.median(v):.4f}" for k, v in values.items()}
+        )
+    return pd.DataFrame(rows)

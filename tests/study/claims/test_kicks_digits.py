@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from shooting.study.claims.kicks import FAILS, HOLDS, NOT_RUN
-from shooting.study.claims.kicks_digits import measured, pairs, predictions
+from shooting.study.claims.kicks_digits import measured, pairs, predictions, table
 from shooting.study.experiments.rotating_mnist import SHORTER
 
 
@@ -48,3 +48,14 @@ def test_recorded_pairs_differ_in_the_kicks_alone():
         assert without.config.seeds == kicked.config.seeds == (seed,)
         assert (without.config.kick_rank, kicked.config.kick_rank) == (0, 5)
         assert without.config.epochs == kicked.config.epochs
+
+
+def test_the_table_has_every_model_with_the_same_seeds():
+    """Its medians, recomputed for one model from the records."""
+    found = table().set_index("model")
+    assert list(found.index)[-1] == "dynamic with particles, kicks"
+    assert len(found) == 4
+    kicked = [pair[1] for pair in pairs().values()]
+    middle = np.median([r.metrics["mse"][0] for r in kicked])
+    assert found.loc["dynamic with particles, kicks", "angle left out"] == f"{middle:.4f}"
+    assert found["numbers of the flow"].max() == kicked[0].facts["flow_parameters"]
