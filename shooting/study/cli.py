@@ -137,9 +137,8 @@ def _at_least_one(word: str) -> int:
 
 
 def _figure(word: str) -> str:
-    from shooting.study.figures import (
-        paper,
-    )  # matplotlib and seaborn, a second for no other command
+    # matplotlib and seaborn take a second, which no other command needs
+    from shooting.study.figures import paper
 
     names = sorted([*paper.FIGURES, *paper.TABLES])
     if word not in names:

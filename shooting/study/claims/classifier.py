@@ -16,8 +16,7 @@ import yaml
 from shooting.errors import require_choice
 from shooting.study import records
 from shooting.study.claims.loading import Runs, runs_of
-from shooting.study.claims.long_range import alike
-from shooting.study.claims.rule import NOT_RUN, Part, Verdict, combine, compare, median_interval
+from shooting.study.claims.rule import NOT_RUN, Part, Verdict, alike, combine, compare, outcome
 from shooting.study.experiments.classifier import CLASSIFIER, NAMES, PARTICLES, setting, trials
 from shooting.study.paths import book_file
 from shooting.study.records import NotRunError
@@ -110,12 +109,6 @@ def tuned(model: str) -> float | None:
     return max(medians, key=lambda rate: (medians[rate], -rate))
 
 
-def outcome(mine: np.ndarray, other: np.ndarray) -> str:
-    """Win, tie or loss of the first, by the interval of the difference of median accuracies."""
-    low, high = median_interval(other, mine)
-    return "win" if low > 0 else "loss" if high < 0 else "tie"
-
-
 def table() -> pd.DataFrame:
     """Every model: its numbers, accuracy, seconds a run, and how dynamic particles do against it.
 
@@ -136,7 +129,9 @@ def table() -> pd.DataFrame:
                 "numbers": f"{record.facts['parameters']:,.0f}",
                 "accuracy": f"{middle:.3f} ({low:.3f} to {high:.3f})",
                 "seconds a run": f"{record.provenance['wall_seconds'] / len(record.failed):.1f}",
-                "particles": "—" if model == PARTICLES else outcome(mine, accuracies(runs)),
+                "particles": "—"
+                if model == PARTICLES
+                else outcome(list(mine), list(accuracies(runs))),
             }
         )
     return pd.DataFrame(rows)

@@ -26,10 +26,11 @@ from shooting.study.claims.rule import (
     REPRODUCED,
     Part,
     Verdict,
+    alike,
     combine,
     compare,
     held,
-    median_interval,
+    outcome,
     threshold,
 )
 from shooting.study.data.systems import SYSTEMS, system
@@ -119,14 +120,6 @@ class Prediction:
         return compare(what, *((b, a) if self.measure in LONGER else (a, b)))
 
 
-def alike(what: str, a: Sequence[float], b: Sequence[float]) -> Part:
-    """Whether the bootstrap interval of the difference of two medians holds zero."""
-    low, high = median_interval(np.asarray(a), np.asarray(b))
-    medians = float(np.median(a)), float(np.median(b))
-    status = REPRODUCED if low <= 0 <= high else NOT
-    return Part(what, medians, (low, high), status, (len(a), len(b)))
-
-
 def config_of(place: str, name: str, varied: str = "") -> LongRangeConfig:
     """The config of a model, or of a switch of dynamic particles, on a system."""
     if name in SWITCHES:
@@ -211,13 +204,13 @@ def outcomes() -> pd.DataFrame:
         mine = found(config_of(place, "dynamic_particles"))
         rivals = {m: found(config_of(place, m)) for m in NAMES if m != "dynamic_particles"}
         best = max(rivals, key=lambda m: float(np.median(rivals[m].metrics["followed"])))
-        low, high = median_interval(rivals[best].metrics["followed"], mine.metrics["followed"])
+        sides = mine.metrics["followed"], rivals[best].metrics["followed"]
         rows.append(
             {
                 "task": f"long range, {SYSTEMS[place].words}",
                 "particles": quartiles(mine.metrics["followed"]),
                 "best rival": f"{NAMES[best]}, {quartiles(rivals[best].metrics['followed'])}",
-                "outcome": "win" if low > 0 else "loss" if high < 0 else "tie",
+                "outcome": outcome(*sides),
                 "seconds": f"{seconds(mine):.0f} against {seconds(rivals[best]):.1f}",
             }
         )
@@ -244,10 +237,10 @@ def uses() -> list[tuple[str, str, str, str]]:
     """Task, outcome, what was found, and seconds of a training, from the claims of this book."""
     claims = {c.id: c for c in load_claims()}
     rows = []
-    for task, (name, outcome) in USES.items():
+    for task, (name, won) in USES.items():
         verdict = claims[name].verdict()
         whole = held(verdict.parts).partition(" hold")[0]
-        said = {REPRODUCED: outcome, PARTLY: f"{outcome} in {whole}", NOT: "no win"}
+        said = {REPRODUCED: won, PARTLY: f"{won} in {whole}", NOT: "no win"}
         rows.append((task, said.get(verdict.status, verdict.status), verdict.line, costs(verdict)))
     return rows
 

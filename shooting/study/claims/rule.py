@@ -140,6 +140,20 @@ def compare(
     return Part(what, medians, interval, status, (len(a), len(b)), size=effect)
 
 
+def alike(what: str, a: Sequence[float], b: Sequence[float]) -> Part:
+    """Whether the bootstrap interval of the difference of two medians holds zero."""
+    low, high = median_interval(np.asarray(a), np.asarray(b))
+    medians = float(np.median(a)), float(np.median(b))
+    status = REPRODUCED if low <= 0 <= high else NOT
+    return Part(what, medians, (low, high), status, (len(a), len(b)))
+
+
+def outcome(mine: Sequence[float], other: Sequence[float]) -> str:
+    """Win, tie or loss of the first, where more is better: by the interval of the medians."""
+    low, high = median_interval(np.asarray(other), np.asarray(mine))
+    return "win" if low > 0 else "loss" if high < 0 else "tie"
+
+
 def median(values: Sequence[float] | np.ndarray) -> float:
     """Median over runs, failed ones (NaN) as infinitely bad."""
     return float(np.median(_counted(values)))

@@ -38,7 +38,6 @@ from shooting.study.records.files import numbers, read_document
 from shooting.study.records.record import UNMEASURED, Record
 
 ROUNDING = 2e-5  # relative: sums of a thousand numbers in single precision, in another order
-LAST_BITS = 2.0**-22  # of the largest entry: grids and sums that cancel are zero on one processor
 STILL = 1e-5  # a constant control varies by rounding alone, relative to itself
 MEAN_OF_CURVE = 0.05  # relative: an error between points; at most 0.021 in 5,000 recorded runs
 Found = Iterator[tuple[str, Any, Any]]  # what, as recorded, as computed
@@ -65,16 +64,12 @@ def _compare(name: str, was: Any, now: Any) -> Iterator[str]:
     if a.shape != b.shape:
         yield f"{name}: shape recorded {a.shape}, by the rest of the record {b.shape}"
         return
-    bound, least = (0.0, 0.0) if "exactly" in name else (ROUNDING, LAST_BITS * _largest(b))
-    wrong = ~(np.isclose(a, b, rtol=bound, atol=least) | np.isnan(a))  # NaN: see `_finite`
+    bound = 0.0 if "exactly" in name else ROUNDING
+    wrong = ~(np.isclose(a, b, rtol=bound, atol=0.0) | np.isnan(a))  # NaN: see `_finite`
     if wrong.any():
         k = tuple(int(i) for i in np.argwhere(wrong)[0])
         place = f" at index {k}" if k else ""
         yield f"{name}: recorded {a[k]!s}, by the rest of the record {b[k]!s}{place}"
-
-
-def _largest(values: np.ndarray) -> float:
-    return float(np.max(np.abs(values[np.isfinite(values)]), initial=0.0))
 
 
 # --- of every record ------------------------------------------------------------------------
@@ -230,7 +225,9 @@ def _drawn_depth(record: Record) -> Found:
     a, m = record.arrays, record.metrics
     if "depth" not in a or record.failed[0]:
         return
-    yield "depth, at its start", a["depth"][0, 0], grid_points(31)[:, 0].numpy()
+    grid = grid_points(31)[:, 0].numpy()
+    size = 2 * np.abs(grid).max()  # away from 0, which some processors make of the middle
+    yield "depth, at its start", size + a["depth"][0, 0], size + grid
     fit, end = a["fit"][0, ::10], a["depth"][0, -1, ::3]  # every 0.3: points of both grids
     size = np.abs(fit).max()
     yield "depth, at its end", end + size, fit + size  # near 0 an absolute difference counts

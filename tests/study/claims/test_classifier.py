@@ -7,9 +7,9 @@ import pytest
 from problems import refused
 
 from shooting.study.claims import classifier as told
-from shooting.study.claims.classifier import Prediction, outcome, predictions, tuned
+from shooting.study.claims.classifier import Prediction, predictions, tuned
 from shooting.study.claims.loading import Runs
-from shooting.study.claims.rule import NOT, NOT_RUN, PARTLY, REPRODUCED
+from shooting.study.claims.rule import NOT, NOT_RUN, PARTLY, REPRODUCED, outcome
 from shooting.study.experiments.classifier import CHOSEN, NAMES, PARTICLES
 
 SPREAD = 0.001 * np.arange(10)

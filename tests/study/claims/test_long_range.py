@@ -7,8 +7,8 @@ import pytest
 from problems import refused
 
 from shooting.study.claims import long_range as told
-from shooting.study.claims.long_range import Prediction, alike, config_of, predictions, tuned
-from shooting.study.claims.rule import NOT, NOT_RUN, PARTLY, REPRODUCED
+from shooting.study.claims.long_range import Prediction, config_of, predictions, tuned
+from shooting.study.claims.rule import NOT, NOT_RUN, PARTLY, REPRODUCED, alike
 from shooting.study.data.systems import SYSTEMS
 from shooting.study.experiments.long_range import CHOSEN, NAMES, SWITCHES, VARIED, grid
 
