@@ -1,4 +1,4 @@
-"""The only command line: ``python -m shooting run|verify|status|figure|data|new``."""
+"""The only command line: ``python -m shooting run|verify|status|unfinished|figure|data|new``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from shooting.study.experiments import EXPERIMENTS, PROFILES, Experiment
 from shooting.study.experiments.base import float32
 from shooting.study.experiments.settings import as_dict, changed
 from shooting.study.paths import NotInCheckoutError, figures_folder, records_folder, setting_of
-from shooting.study.records import manifest, verification
+from shooting.study.records import manifest, unfinished, verification
 from shooting.study.records.identity import record_id
 from shooting.study.records.store import since
 from shooting.study.storage import UNWRITABLE, BusyError, CorruptFileError
@@ -69,7 +69,9 @@ def _unwritable(error: OSError, out: Path | None) -> str:
 def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     top = argparse.ArgumentParser(prog="python -m shooting", description=__doc__)
-    commands = top.add_subparsers(required=True, metavar="run|verify|status|figure|data|new")
+    commands = top.add_subparsers(
+        required=True, metavar="run|verify|status|unfinished|figure|data|new"
+    )
 
     one = commands.add_parser("run", help="train what is missing, one config after the other")
     _select(one, required=True)
@@ -93,6 +95,12 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--list", action="store_true", help="one line per config: state and id")
     one.add_argument("--out", type=Path, help="count records of this folder alone")
     one.set_defaults(command=status)
+
+    help_ = "how far long trainings are, and their test error so far, from their checkpoints"
+    one = commands.add_parser("unfinished", help=help_)
+    _select(one, required=False)
+    one.add_argument("--out", type=Path, metavar="FILE", help="also write them to this file")
+    one.set_defaults(command=how_far)
 
     help_ = (
         "redraw figures of the paper from records into $SHOOTING_FIGDIR or figures; print tables"
@@ -388,6 +396,28 @@ def _selected_anywhere(options: argparse.Namespace) -> dict[str, list[Any]]:
             "python -m shooting status --list shows the ids"
         )
     return {name: configs for name, configs in found.items() if configs}
+
+
+def how_far(options: argparse.Namespace) -> int:
+    """Print what the checkpoints of long trainings say; write it where that is asked for."""
+    found, broken = [], False
+    for name, configs in _selected_anywhere(options).items():
+        experiment = EXPERIMENTS[name]
+        for config in configs if experiment.so_far else ():
+            try:
+                one = unfinished.measure(experiment, config)
+            except CorruptFileError as error:
+                print(f"corrupt: {error}")
+                broken = True
+                continue
+            if one is not None:
+                found.append(one)
+                print(f"{one.id} {changed(config)}\n    {one.line()}", flush=True)
+    if not found and not broken:
+        print("no long training has begun here: python -m shooting run --experiment bouncing_balls")
+    if options.out and found:
+        unfinished.write(found, options.out)
+    return 1 if broken else 0
 
 
 def figure(options: argparse.Namespace) -> int:

@@ -19,6 +19,9 @@ PROFILES = ("quick", "paper")
 TRIVIAL = "baseline: "  # begins the name of a fact that is the error of a trivial predictor
 
 
+MetricsAndArrays = tuple[dict[str, list[float]], dict[str, np.ndarray]]
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What one training (an ensemble) leaves for its record.
@@ -50,6 +53,7 @@ class Experiment:
         grid: Configs of a profile: the grid lives here once and feeds make, tests and the sweep.
         train: Trains one config (an ensemble), resuming from the checkpoint if it holds a state.
         estimate: Seconds that a config takes on this machine, where a training takes hours.
+        so_far: Metrics and arrays of a config by the state in its checkpoint, likewise.
     """
 
     name: str
@@ -57,6 +61,7 @@ class Experiment:
     grid: Callable[[str], Sequence[Any]]
     train: Callable[[Any, Checkpoint | None], Outcome]
     estimate: Callable[[Any], float] | None = None
+    so_far: Callable[[Any, Mapping[str, Tensor]], MetricsAndArrays] | None = None
 
 
 def check_profile(profile: str) -> str:

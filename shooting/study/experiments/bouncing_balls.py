@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from shooting.study.data.pixels import to_bytes
 from shooting.study.experiments.autoencoder import Autoencoder, check_precision
 from shooting.study.experiments.base import (
     Experiment,
+    MetricsAndArrays,
     Outcome,
     check_profile,
     require_evaluation,
@@ -314,21 +315,42 @@ def train(config: BallsConfig, checkpoint: Checkpoint | None = None) -> Outcome:
         checkpoint=checkpoint,
         label=f"balls {config.model} {config.label}",
     )
-    chosen.restore()
-    model = chosen.eval().model
-    metrics, arrays = measure(task, model)
-    metrics |= {
-        "validation_mse": [float(chosen.errors.min())],
-        "best_epoch": [float(chosen.errors.argmin()) + 1],
-    }
-    arrays["validation"] = chosen.errors.numpy().astype(np.float32)[None]
+    metrics, arrays = _measure_best(task, chosen)
+    model = chosen.model
     facts = {"parameters": float(count_parameters(model)), "flow_parameters": model.flow.count}
     return Outcome(metrics, arrays, result, facts, route=model.flow.route(), config=config)
 
 
-def measure(
-    task: BallsTask, model: LatentFlow
-) -> tuple[dict[str, list[float]], dict[str, np.ndarray]]:
+def so_far(config: BallsConfig, state: Mapping[str, Tensor]) -> MetricsAndArrays:
+    """What `train` would measure if it ended with the epoch of a checkpoint.
+
+    Args:
+        config: Settings.
+        state: Of the checkpoint.
+
+    Returns:
+        Metrics and arrays under the names of a record; its validation errors end with the epoch.
+    """
+    few = replace(config, sequences=config.batch, validation=1)  # nothing is learned from them
+    task, chosen = BallsTask(few), Chosen(LatentFlow(config), config.epochs)
+    own = {k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")}
+    chosen.load_state_dict(own)
+    metrics, arrays = _measure_best(task, chosen)
+    return metrics, arrays | {"validation": arrays["validation"][:, : int(chosen.epoch)]}
+
+
+def _measure_best(task: BallsTask, chosen: Chosen) -> MetricsAndArrays:
+    """Go back to the best epoch on the validation set, and measure it on the test set."""
+    chosen.restore()
+    metrics, arrays = measure(task, chosen.eval().model)
+    metrics |= {
+        "validation_mse": [float(chosen.errors.min())],
+        "best_epoch": [float(chosen.errors.argmin()) + 1],
+    }
+    return metrics, arrays | {"validation": chosen.errors.numpy().astype(np.float32)[None]}
+
+
+def measure(task: BallsTask, model: LatentFlow) -> MetricsAndArrays:
     """Test metrics in evaluation mode, and what the figures draw."""
     errors = misses(model, task.test)
     with torch.no_grad():
@@ -395,4 +417,4 @@ def estimate(config: BallsConfig) -> float:
     return config.epochs * epoch
 
 
-BOUNCING_BALLS = Experiment("bouncing_balls", BallsConfig, grid, train, estimate)
+BOUNCING_BALLS = Experiment("bouncing_balls", BallsConfig, grid, train, estimate, so_far)

@@ -103,3 +103,36 @@ def error_by_step(
     ax.yaxis.set_major_formatter(PlainLog())
     ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return fig
+
+
+def validation_by_epoch(
+    results: Sequence[Drawn],
+    names: Sequence[str],
+    levels: Mapping[str, float],
+    *,
+    colours: Colours = MODEL_COLOURS,
+) -> Figure:
+    """Validation error after each epoch, one line per run, finished or not.
+
+    Args:
+        results: Runs, in the colours of their models.
+        names: Of the runs.
+        levels: Errors of others by name, drawn as dashed levels.
+        colours: Of the models.
+
+    Returns:
+        The figure; its axis of epochs ends with the longest run that was asked for.
+    """
+    fig, ax = plt.subplots(figsize=(WIDTH, 3.4))
+    for k, (name, level) in enumerate(levels.items()):
+        ax.axhline(level, ls=(0, (1 + k // 3 * 3, 1.5)), color=GREYS[k % 3], label=name)
+    for r, name in zip(results, names, strict=True):
+        errors = r.arrays["validation"][0]
+        epochs = np.arange(1, len(errors) + 1)
+        ax.plot(epochs, errors, "o-", ms=2.5, lw=1.2, label=name, color=colours[r.config.model])
+    last = max(r.config.epochs for r in results)
+    ax.set(xlabel="epoch", ylabel="squared error per pixel", yscale="log", xlim=(0, last + 1))
+    ax.yaxis.set_major_formatter(PlainLog())
+    ax.yaxis.set_minor_formatter(PlainLog(minor_thresholds=(2, 0.5)))
+    ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return fig

@@ -23,6 +23,7 @@ from shooting.study.experiments.bouncing_balls import (
     measure,
     misses,
     quick,
+    so_far,
     train,
 )
 from shooting.study.experiments.settings import from_dict
@@ -273,6 +274,36 @@ def test_checkpoint_of_other_settings_is_refused_by_name(tmp_path, caplog):
     caplog.clear()
     train(config, kept[config])  # control: its own is taken
     assert not caplog.text
+
+
+# --- so far --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_a_checkpoint_tells_what_a_training_of_its_epochs_measures(epochs):
+    config = replace(TINY, epochs=5, learning_rate=0.02)
+    kept = Memory(dies_after=epochs)
+    with pytest.raises(Interrupted):
+        train(config, kept)
+    metrics, arrays = so_far(config, kept.state)
+    chosen, task = Chosen(LatentFlow(config), 5), BallsTask(config)
+    fit = bouncing_balls.FitConfig(epochs, 0.02, schedule=bouncing_balls.Cosine(5, every=1))
+    bouncing_balls.fit(chosen, task, fit)
+    errors = chosen.errors[:epochs]
+    assert np.array_equal(arrays["validation"][0], errors)
+    assert metrics["best_epoch"] == [int(errors.argmin()) + 1]
+    chosen.restore()
+    wanted, drawn = measure(task, chosen.eval().model)
+    assert {k: metrics[k] for k in wanted} == wanted
+    assert np.array_equal(arrays["misses"], drawn["misses"])
+
+
+def test_a_checkpoint_of_the_last_epoch_tells_what_the_record_will():
+    kept = Memory(dies_after=10)
+    whole = train(TINY, kept)
+    metrics, arrays = so_far(TINY, kept.state)
+    assert metrics == whole.metrics
+    assert all(np.array_equal(arrays[k], whole.arrays[k]) for k in whole.arrays)
 
 
 # --- settings ------------------------------------------------------------------------------

@@ -56,3 +56,18 @@ def test_recorded_runs_are_drawn_below_the_truth_of_their_scenes():
     assert labels == ["truth", f"{model}, paper", f"{model}, released"] * 2
     (named,) = balls.recorded(truth, runs, ["one", "two"], count=1).axes
     assert [t.get_text() for t in named.get_yticklabels()] == ["truth", "one", "two"]
+
+
+def test_an_unfinished_run_ends_where_it_is():
+    runs = [
+        SimpleNamespace(config=BallsConfig(), arrays={"validation": np.array([[0.4, 0.2, 0.3]])}),
+        SimpleNamespace(
+            config=BallsConfig(model="static_direct"), arrays={"validation": np.full((1, 100), 0.1)}
+        ),
+    ]
+    (ax,) = balls.validation_by_epoch(runs, ["begun", "ended"], {"level": 0.5}).axes
+    lines = {line.get_label(): line for line in ax.lines}
+    assert list(lines["begun"].get_xdata()) == [1, 2, 3]
+    assert list(lines["begun"].get_ydata()) == [0.4, 0.2, 0.3]
+    assert lines["ended"].get_xdata()[-1] == 100 < ax.get_xlim()[1]
+    assert set(lines["level"].get_ydata()) == {0.5}
