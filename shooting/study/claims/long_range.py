@@ -29,8 +29,8 @@ from shooting.study.claims.rule import (
     alike,
     combine,
     compare,
-    held,
     outcome,
+    tally,
     threshold,
 )
 from shooting.study.data.systems import SYSTEMS, system
@@ -239,8 +239,7 @@ def uses() -> list[tuple[str, str, str, str]]:
     rows = []
     for task, (name, won) in USES.items():
         verdict = claims[name].verdict()
-        whole = held(verdict.parts).partition(" hold")[0]
-        said = {REPRODUCED: won, PARTLY: f"{won} in {whole}", NOT: "no win"}
+        said = {REPRODUCED: won, PARTLY: f"{won} in {tally(verdict.parts)}", NOT: "no win"}
         rows.append((task, said.get(verdict.status, verdict.status), verdict.line, costs(verdict)))
     return rows
 

@@ -18,6 +18,7 @@ import numpy as np
 from shooting.study.claims.effects import Effect, log_ratio, middle, ratio, resampled
 
 REPRODUCED, PARTLY, NOT, NOT_RUN = "reproduced", "partly", "not reproduced", "not run"
+HOLDS = {REPRODUCED: "holds", PARTLY: "holds partly", NOT: "does not hold"}
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Verdict:
     @property
     def counted(self) -> str:
         """The verdict behind its counts: ``10 of 12 comparisons hold: partly``."""
-        return f"{held(self.parts)}: {self.status}" if self.parts else self.status
+        return behind_counts(self.status, self.parts)
 
     @property
     def line(self) -> str:
@@ -90,10 +91,27 @@ class Verdict:
         return f"{self.found or self.reason} ({self.counted})"
 
 
+def behind_counts(status: str, parts: Sequence[Part]) -> str:
+    """``10 of 12 comparisons hold: partly``, or ``one comparison: reproduced``."""
+    if not parts:
+        return status
+    return f"{held(parts) if len(parts) > 1 else 'one comparison'}: {status}"
+
+
 def held(parts: Sequence[Part]) -> str:
-    """``10 of 12 comparisons hold``."""
-    count, whole = sum(p.status == REPRODUCED for p in parts), len(parts)
-    return f"{count} of {whole} comparison{'s'[: whole > 1]} hold{'s'[: count == 1]}"
+    """``10 of 12 comparisons hold``, or what became of a single one."""
+    if len(parts) == 1:
+        return f"the comparison {HOLDS[parts[0].status]}"
+    return f"{tally(parts)} hold{'s'[: _count(parts) == 1]}"
+
+
+def tally(parts: Sequence[Part]) -> str:
+    """``10 of 12 comparisons``."""
+    return f"{_count(parts)} of {len(parts)} comparison{'s'[: len(parts) != 1]}"
+
+
+def _count(parts: Sequence[Part]) -> int:
+    return sum(p.status == REPRODUCED for p in parts)
 
 
 def median_interval(lower: np.ndarray, other: np.ndarray) -> tuple[float, float]:

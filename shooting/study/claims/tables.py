@@ -9,7 +9,15 @@ from html import escape
 from shooting.study.claims.items import Item
 from shooting.study.claims.links import badge, link, table
 from shooting.study.claims.registry import Claim, load_claims
-from shooting.study.claims.rule import NOT, NOT_RUN, PARTLY, REPRODUCED, Part, Verdict, held
+from shooting.study.claims.rule import (
+    NOT,
+    NOT_RUN,
+    PARTLY,
+    REPRODUCED,
+    Part,
+    Verdict,
+    behind_counts,
+)
 from shooting.study.claims.words import number, percent, share
 
 Judged = tuple[Claim, Verdict]
@@ -92,7 +100,7 @@ def of_item(item: Item, judged: Mapping[str, Verdict]) -> str:
     """
     known = {name: v.status for name, v in judged.items()}
     parts = [p for name in item.judged_by(known) for p in judged[name].parts]
-    return f"{held(parts)}: {item.verdict(known)}" if parts else item.verdict(known)
+    return behind_counts(item.verdict(known), parts)
 
 
 def comparisons(verdicts: Iterable[Judged]) -> str:

@@ -138,7 +138,8 @@ def verify(chosen: Sequence[Record], *, minutes: float = MINUTES) -> Iterator[Ve
     """Train records from scratch in a folder of their own and compare.
 
     A record that the time left does not allow to train in full is compared over its first 50
-    steps only, also if that shows during its training.
+    steps only, also if that shows during its training. It is skipped where even an epoch, after
+    which a training can be stopped first, takes longer.
 
     Args:
         chosen: Records to check.
@@ -152,6 +153,9 @@ def verify(chosen: Sequence[Record], *, minutes: float = MINUTES) -> Iterator[Ve
         left = end - time.monotonic()
         if left <= 0:
             yield Verdict(record, "skipped", ("no time was left",))
+        elif (epoch := cost(record) / getattr(record.config, "epochs", 1)) > left:
+            why = f"an epoch may take {epoch:.0f} s, and {left:.0f} s are left; try --sample 1"
+            yield Verdict(record, "skipped", (why,))
         else:
             yield check(record, seconds=left if cost(record) <= left else 0.0)
 

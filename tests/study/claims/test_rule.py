@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from shooting.study.claims import Part, combine, compare, median_interval
-from shooting.study.claims.rule import NOT, PARTLY, REPRODUCED, threshold
+from shooting.study.claims.rule import NOT, PARTLY, REPRODUCED, held, tally, threshold
 
 LOW, HIGH = np.linspace(0, 1, 10), np.linspace(3, 4, 10)
 
@@ -62,10 +62,25 @@ def test_a_verdict_stands_behind_its_counts():
     yes, no = compare("", LOW, LOW + 3.0), compare("", LOW, LOW - 3.0)
     assert combine([yes, yes, no]).counted == "2 of 3 comparisons hold: partly"
     assert combine([yes, no]).counted == "1 of 2 comparisons holds: partly"
-    assert combine([yes]).counted == "1 of 1 comparison holds: reproduced"
-    assert combine([yes], found="Found.").line == "Found. (1 of 1 comparison holds: reproduced)"
+    assert combine([yes], found="Found.").line == "Found. (one comparison: reproduced)"
     almost = compare("", LOW, LOW + 0.01)
     assert combine([yes, almost]).reason == "1 of 2 comparisons holds, 1 partly"
+    assert [combine([p]).counted for p in (yes, almost, no)] == [
+        f"one comparison: {status}" for status in (REPRODUCED, PARTLY, NOT)
+    ]
+
+
+def test_what_became_of_comparisons_is_a_clause():
+    yes, no = compare("", LOW, LOW + 3.0), compare("", LOW, LOW - 3.0)
+    almost = compare("", LOW, LOW + 0.01)
+    assert [held([p]) for p in (yes, almost, no)] == [
+        "the comparison holds",
+        "the comparison holds partly",
+        "the comparison does not hold",
+    ]
+    assert held([yes, no]) == "1 of 2 comparisons holds"
+    assert held([almost, no]) == "0 of 2 comparisons hold"
+    assert tally([yes, yes]) == "2 of 2 comparisons"
 
 
 def test_without_a_sentence_the_range_of_effects_is_said():

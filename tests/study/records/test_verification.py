@@ -100,11 +100,22 @@ def epochs_trained(monkeypatch, *, slow=0.0):
 def test_long_records_are_checked_over_their_first_steps(record, monkeypatch):
     counts = epochs_trained(monkeypatch)
     assert check(record, seconds=0.0).outcome == "agrees"
-    slow = changed(record, provenance={"wall_seconds": 3600.0})
+    slow = changed(record, provenance={"wall_seconds": 100.0})
     (verdict,) = verify([slow], minutes=1.0)
     assert verdict.outcome == "agrees"
     assert check(record).outcome == "equal"  # the control: all epochs
     assert counts[0] == counts[1] < counts[2]
+
+
+def test_a_record_is_skipped_whose_epoch_is_longer_than_the_time_left(record, monkeypatch):
+    """A training stops after an epoch, not within."""
+    counts = epochs_trained(monkeypatch)
+    slow = changed(record, provenance={"wall_seconds": 3600.0})
+    (verdict,) = verify([slow], minutes=1.0)
+    assert verdict.outcome == "skipped"
+    seconds = round(1.5 * 3600 / record.config.epochs)
+    assert f"an epoch may take {seconds} s, and 60 s are left; try --sample 1" in verdict.details
+    assert counts == []
 
 
 def test_a_training_that_turns_out_slow_stops_at_the_end_of_the_time(record, monkeypatch):
