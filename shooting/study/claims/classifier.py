@@ -17,7 +17,15 @@ from shooting.errors import require_choice
 from shooting.study import records
 from shooting.study.claims.loading import Runs, runs_of
 from shooting.study.claims.rule import NOT_RUN, Part, Verdict, alike, combine, compare, outcome
-from shooting.study.experiments.classifier import CLASSIFIER, NAMES, PARTICLES, setting, trials
+from shooting.study.experiments.classifier import (
+    CLASSIFIER,
+    NAMES,
+    PARTICLES,
+    ClassifierConfig,
+    setting,
+    trials,
+    unpenalised,
+)
 from shooting.study.paths import book_file
 from shooting.study.records import NotRunError
 from shooting.study.storage import CorruptFileError
@@ -49,7 +57,7 @@ class Prediction:
     def verdict(self) -> Verdict:
         """The verdict, computed from the records; ``not run`` where one is missing or corrupt."""
         try:
-            by = {m: found(m) for m in (PARTICLES, *self.others)}
+            by = {m: found(setting(m)) for m in (PARTICLES, *self.others)}
         except (NotRunError, CorruptFileError) as missing:
             return Verdict(NOT_RUN, str(missing))
         parts = [self._part(accuracies(by[PARTICLES]), m, accuracies(by[m])) for m in self.others]
@@ -68,16 +76,16 @@ def predictions() -> list[Prediction]:
     return [Prediction(**entry) for entry in yaml.safe_load(text)]
 
 
-def found(model: str) -> Runs:
-    """The runs of a model.
+def found(config: ClassifierConfig) -> Runs:
+    """The runs of a config.
 
     Raises:
         NotRunError: If they are not recorded.
     """
-    runs = runs_of(CLASSIFIER, setting(model))
+    runs = runs_of(CLASSIFIER, config)
     if runs is None:
         raise NotRunError(
-            f"expected a record of the classifier {model}, got none; try "
+            f"expected a record of the classifier {config.model}, got none; try "
             "make runs EXPERIMENT=classifier OUT=book/records"
         )
     return runs
@@ -112,25 +120,27 @@ def tuned(model: str) -> float | None:
 def table() -> pd.DataFrame:
     """Every model: its numbers, accuracy, seconds a run, and how dynamic particles do against it.
 
-    Accuracies are medians over seeds with quartiles, seconds those of the record over its runs.
+    Accuracies are medians over seeds with quartiles, seconds those of the record over its runs. The
+    last row is dynamic particles without their penalty.
 
     Raises:
         NotRunError: If a model is not recorded.
     """
-    by = {model: found(model) for model in NAMES}
-    mine = accuracies(by[PARTICLES])
+    by = {NAMES[m]: found(setting(m)) for m in NAMES}
+    by[f"{NAMES[PARTICLES]}, no penalty"] = found(unpenalised())
+    mine = accuracies(by[NAMES[PARTICLES]])
     rows = []
-    for model, runs in by.items():
+    for name, runs in by.items():
         (record,) = runs.found
         low, middle, high = np.quantile(accuracies(runs), (0.25, 0.5, 0.75))
         rows.append(
             {
-                "model": NAMES[model],
+                "model": name,
                 "numbers": f"{record.facts['parameters']:,.0f}",
                 "accuracy": f"{middle:.3f} ({low:.3f} to {high:.3f})",
                 "seconds a run": f"{record.provenance['wall_seconds'] / len(record.failed):.1f}",
                 "particles": "—"
-                if model == PARTICLES
+                if name == NAMES[PARTICLES]
                 else outcome(list(mine), list(accuracies(runs))),
             }
         )

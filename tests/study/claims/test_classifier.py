@@ -10,7 +10,7 @@ from shooting.study.claims import classifier as told
 from shooting.study.claims.classifier import Prediction, predictions, tuned
 from shooting.study.claims.loading import Runs
 from shooting.study.claims.rule import NOT, NOT_RUN, PARTLY, REPRODUCED, outcome
-from shooting.study.experiments.classifier import CHOSEN, NAMES, PARTICLES
+from shooting.study.experiments.classifier import CHOSEN, NAMES, PARTICLES, setting
 
 SPREAD = 0.001 * np.arange(10)
 
@@ -57,8 +57,14 @@ def test_failed_runs_count_as_wrong_everywhere(monkeypatch):
         return Runs(config, {"accuracy": value}, ())
 
     monkeypatch.setattr(told, "runs_of", runs)
-    assert told.accuracies(told.found("mlp")).min() == 0
-    assert outcome(told.accuracies(told.found("node")), told.accuracies(told.found("mlp"))) == "win"
+    assert told.accuracies(told.found(setting("mlp"))).min() == 0
+    assert (
+        outcome(
+            told.accuracies(told.found(setting("node"))),
+            told.accuracies(told.found(setting("mlp"))),
+        )
+        == "win"
+    )
     assert Prediction("X", "so", "close", ["mlp"], 0.01).verdict().status == NOT
 
 
@@ -101,7 +107,9 @@ def test_every_prediction_has_a_verdict_from_the_records():
 
 def test_the_table_has_every_model():
     table = told.table()
-    assert list(table["model"]) == list(NAMES.values())
+    names = list(NAMES.values())
+    assert list(table["model"]) == [*names, f"{names[0]}, no penalty"]
+    assert table["numbers"].iloc[0] == table["numbers"].iloc[-1]
     assert table["particles"][0] == "—"
     assert set(table["particles"][1:]) <= {"win", "tie", "loss"}
     assert 0 < told.minutes() < 15

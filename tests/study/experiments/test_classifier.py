@@ -158,7 +158,8 @@ def test_wrong_settings_are_refused(changes, got):
 def test_grid_has_equal_trials_and_every_model():
     full = grid("paper")
     assert EXPERIMENTS["classifier"].config is ClassifierConfig
-    assert len(full) == len(set(full)) == len(NAMES) * (len(RATES) + 1)
+    assert len(full) == len(set(full)) == len(NAMES) * (len(RATES) + 1) + 1
+    assert full[-1] == replace(setting(PARTICLES), penalty=0.0)
     tried = Counter(c.model for c in full if c.seeds == TRIALS)
     assert tried == dict.fromkeys(NAMES, len(RATES))
     assert all(c.validation == (c.seeds == TRIALS) for c in full)
