@@ -8,6 +8,7 @@ but where it says ``first``.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -217,6 +218,42 @@ def outcomes() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+MEASURES = {
+    "snippet": "error on snippets",
+    "long": "long error",
+    "orbit": "orbit distance",
+    "followed": "followed time",
+}
+
+
+def against(rival: str = "node") -> pd.DataFrame:
+    """Win, tie or loss of dynamic particles against one model: systems by measures.
+
+    Args:
+        rival: Key of `NAMES`.
+    """
+    rows = []
+    for place in SYSTEMS:
+        mine, other = (found(config_of(place, m)) for m in ("dynamic_particles", rival))
+        words = {name: outcome_by(m, mine, other) for m, name in MEASURES.items()}
+        rows.append({"system": SYSTEMS[place].words} | words)
+    return pd.DataFrame(rows)
+
+
+def apart(measure: str) -> dict[str, str]:
+    """Win, tie or loss of dynamic particles on Lotka-Volterra against each of its switches."""
+    mine = found(config_of("lotka_volterra", "dynamic_particles"))
+    names = ("static_particles", *SWITCHES)
+    return {n: outcome_by(measure, mine, found(config_of("lotka_volterra", n))) for n in names}
+
+
+def outcome_by(measure: str, mine: Runs, other: Runs) -> str:
+    """Win, tie or loss of the first by the interval of the medians; a failed run is the worst."""
+    sign, worst = (1.0, 0.0) if measure in LONGER else (-1.0, math.inf)
+    sides = (np.nan_to_num(r.metrics[measure], nan=worst, posinf=math.inf) for r in (mine, other))
+    return outcome(*(list(sign * side) for side in sides))
+
+
 def seconds(runs: Runs) -> float:
     """Wall time of the trainings, all seeds together."""
     return sum(float(record.provenance["wall_seconds"]) for record in runs.found)
@@ -226,8 +263,10 @@ def seconds(runs: Runs) -> float:
 # what it means for them if it is reproduced.
 USES: dict[str, tuple[str, str]] = {
     "regression, quadratic-like function": ("K1a", "win"),
-    "spiral, snippets": ("K5a", "tie or win"),
-    "spiral, pasted": ("K6a", "tie or win"),
+    "spiral, snippets, paper": ("K5a", "tie or win"),
+    "spiral, snippets, released": ("K5a-released", "tie or win"),
+    "spiral, pasted, paper": ("K6a", "tie or win"),
+    "spiral, pasted, released": ("K6a-released", "tie or win"),
     "rotating threes, pixels": ("K8b", "tie"),
     "bouncing balls, ten frames": ("K10b", "win"),
 }

@@ -7,6 +7,7 @@ import pytest
 from problems import refused
 
 from shooting.study.claims import long_range as told
+from shooting.study.claims.loading import Runs
 from shooting.study.claims.long_range import Prediction, config_of, predictions, tuned
 from shooting.study.claims.rule import NOT, NOT_RUN, PARTLY, REPRODUCED, alike
 from shooting.study.data.systems import SYSTEMS
@@ -107,6 +108,31 @@ def test_tables_have_every_system_and_model():
     assert list(table.columns[2:]) == list(NAMES.values())
     assert len(table) == len(SYSTEMS)
     assert set(told.outcomes()["outcome"]) <= {"win", "tie", "loss"}
+
+
+def test_particles_are_compared_with_one_model_by_every_measure():
+    table = told.against()
+    assert list(table.columns) == ["system", *told.MEASURES.values()]
+    assert set(table.iloc[:, 1:].to_numpy().flat) <= {"win", "tie", "loss"}
+    assert (told.against("ridge")["error on snippets"] == "loss").sum() >= 5  # of six systems
+    assert set(told.apart("followed")) == {"static_particles", *SWITCHES}
+
+
+@pytest.mark.parametrize(
+    ("measure", "better", "worse"),
+    [
+        ("long", 1.0, 2.0),
+        ("snippet", 1.0, np.nan),
+        ("followed", 2.0, 1.0),
+        ("followed", 2.0, np.nan),
+    ],
+)
+def test_less_error_and_longer_following_win_and_failed_runs_lose(measure, better, worse):
+    spread = 0.01 * np.arange(10)
+    one, other = (Runs(None, {measure: v + spread}, ()) for v in (better, worse))
+    assert told.outcome_by(measure, one, other) == "win"
+    assert told.outcome_by(measure, other, one) == "loss"
+    assert told.outcome_by(measure, one, one) == "tie"
 
 
 def test_what_a_verdict_rests_on_is_told(monkeypatch):
