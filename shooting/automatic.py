@@ -87,7 +87,7 @@ class AutomaticField(VectorField):
         Raises:
             ValueError: If the function takes no samples of any usual type and place.
         """
-        for dtype, device in _kinds():
+        for dtype, device in kinds():
             z = _draw("z", (3, self.size)).to(device, dtype)
             try:
                 with torch.no_grad():
@@ -196,7 +196,7 @@ def _draw(purpose: str, shape: tuple[int, ...]) -> Tensor:
     return drawn.to(torch.get_default_dtype())
 
 
-def _kinds() -> Iterator[tuple[torch.dtype, str]]:
+def kinds() -> Iterator[tuple[torch.dtype, str]]:
     """Types and devices of samples, the likely ones first."""
     for device in ("cpu", *(["cuda"] if torch.cuda.is_available() else [])):
         for dtype in dict.fromkeys((torch.get_default_dtype(), *FLOATS)):

@@ -55,6 +55,12 @@ def pytest_make_collect_report(collector):
     return report
 
 
+@pytest.fixture(autouse=True)
+def same_draws() -> None:
+    """A model built without a seed asks PyTorch's generator: the same in every run of a test."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The folder of the checkout."""

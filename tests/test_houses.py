@@ -33,7 +33,7 @@ LIBRARY: Rows = (
     ("spaces", "features"),
     ("fields",),
     ("named_fields", "automatic", "hamiltonian"),
-    ("solvers", "conservation", "dense", "lift"),
+    ("solvers", "conservation", "dense", "learned", "lift"),
     ("layers",),
     ("adjoint",),
     ("native",),

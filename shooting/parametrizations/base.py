@@ -31,6 +31,7 @@ from shooting.flow import (
     default_solver,
 )
 from shooting.layers import PLACES, residual_network
+from shooting.learned import modules_of, warn_of_loose_numbers
 from shooting.lift import PARTS, Lift
 from shooting.named_fields import UpDown
 from shooting.randomness import generator
@@ -45,15 +46,23 @@ class Parametrization(FixedModule):
     Args:
         space: The slots of a state, usually a vector field; the first slot is the data's.
         seeds: One seed per run; the model then carries a leading run axis.
-        seed: Seed of a single run without run axis, used when `seeds` is None.
+        seed: Seed of a single run without run axis, used when `seeds` is None. By default
+            PyTorch's generator draws it, so that `torch.manual_seed` decides, as for the layers of
+            torch.nn, and two blocks begin differently.
         lift: Map $v(0) = \Theta_{12} x(0) + b_{12}$ of the other slots: ``learned``, ``fixed`` (at
             its random initial value) or ``zero``.
         solver: How to integrate.
+
+    Attributes:
+        inner: Modules inside the field's functions, as of ``Function(network, ("x",))``: trained,
+            saved and moved with the model, the same for all runs. Absent without any.
 
     Raises:
         ValueError: If the lift is unknown, or seeds are empty or repeat.
     """
 
+    inner: nn.ModuleList
+    seed: int
     _verb = "carry"  # how the model moves data: `carry`, or `shoot`
     _silent = False  # set once a solve that is not finite was reported, or where others report it
     # What parameters were drawn for: another value would not fit them. A solver may be exchanged.
@@ -67,7 +76,7 @@ class Parametrization(FixedModule):
         space: StateSpace,
         *,
         seeds: Sequence[int] | None = None,
-        seed: int = 0,
+        seed: int | None = None,
         lift: str = "learned",
         solver: Solver | None = None,
     ) -> None:
@@ -77,7 +86,10 @@ class Parametrization(FixedModule):
         self.solver = default_solver(solver)
         self.lift = Lift(space, kind=lift)
         self.seeds = None if seeds is None else check_seeds(seeds)
-        self._single = _seed(seed)
+        self.seed = _drawn_seed() if seed is None and self.seeds is None else _seed(seed or 0)
+        if inner := modules_of(self.space):
+            self.inner = nn.ModuleList(inner)
+        warn_of_loose_numbers(self.space)
         self.register_state_dict_post_hook(_keep_settings)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_check_state)  # type: ignore[no-untyped-call]
 
@@ -86,7 +98,7 @@ class Parametrization(FixedModule):
     def _initialise(self, draw: Callable[[torch.Generator], Mapping[str, Tensor]]) -> None:
         """Draw every run from its own generator; each part becomes a parameter."""
         runs: list[dict[str, Tensor]] = []
-        for s in self.seeds if self.seeds is not None else (self._single,):
+        for s in self.seeds if self.seeds is not None else (self.seed,):
             g = generator(s, "init")
             drawn = {**draw(g), **self.lift.draw(g)}
             # drawn in float64 and then rounded: the same numbers in every precision
@@ -106,15 +118,22 @@ class Parametrization(FixedModule):
                 f"{name!r}; rename the term, as in {name + '1'!r}"
             )
         self.register_parameter(name, nn.Parameter(value))
+        self._first = self.__dict__.get("_first", name)
 
     def settings(self) -> dict[str, str]:
-        """What the parameters mean: a state is loaded only where these are equal."""
-        return {"field": _described(self.space)}
+        """What the parameters mean: a state is loaded only where these are equal.
+
+        They go with `state_dict()` as its metadata, which `torch.save` keeps. A state that has
+        become a plain dictionary, as by safetensors or a comprehension, has lost them, and only
+        its shapes are checked: keep them beside it.
+        """
+        return {"kind": _kind(self), "field": _described(self.space)}
 
     @property
     def _like(self) -> Tensor:
-        """Any parameter: its type and device are the model's."""
-        return next(self.parameters())
+        """The first parameter: its type and device are the model's."""
+        first: Tensor = getattr(self, self._first)  # a replica of DataParallel lists no parameters
+        return first
 
     @property
     def runs(self) -> int:
@@ -124,7 +143,9 @@ class Parametrization(FixedModule):
     @property
     def count(self) -> int:
         """Number of learned parameters of one run (Tables 1 and 2)."""
-        return sum(w.numel() for w in self.parameters()) // self.runs
+        inner = getattr(self, "inner", nn.ModuleList())
+        common = sum(w.numel() for w in inner.parameters())
+        return common + (sum(w.numel() for w in self.parameters()) - common) // self.runs
 
     @property
     def data_slot(self) -> str:
@@ -374,6 +395,17 @@ def _seed(seed: object) -> int:
         ) from None
 
 
+def _drawn_seed() -> int:
+    """A seed from PyTorch's generator, as its own layers take their first values."""
+    return int(torch.randint(2**63 - 1, (), device="cpu"))
+
+
+def _kind(model: Parametrization) -> str:
+    """Name of the library's class that a model is of."""
+    ours = (c for c in type(model).__mro__ if c.__module__.startswith("shooting."))
+    return next(ours).__name__
+
+
 def _keep_settings(model: Any, state: Any, prefix: str, metadata: dict[str, Any]) -> None:
     """Put the settings where PyTorch keeps a module's version: they are saved with the state."""
     metadata["settings"] = model.settings()
@@ -390,6 +422,8 @@ def _check_state(
                 "build the model as it was when the state was saved"
             )
     for name, own in model.named_parameters():
+        if name.startswith("inner."):
+            continue  # PyTorch says what does not fit
         shape = tuple(state[prefix + name].shape) if prefix + name in state else tuple(own.shape)
         if shape != tuple(own.shape):
             raise ValueError(

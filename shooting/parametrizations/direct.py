@@ -53,7 +53,7 @@ class DynamicDirect(Controlled):
         blocks: int = 5,
         depth: float | None = None,
         seeds: Sequence[int] | None = None,
-        seed: int = 0,
+        seed: int | None = None,
         lift: str = "learned",
         solver: Solver | None = None,
     ) -> None:
@@ -170,7 +170,7 @@ class StaticDirect(DynamicDirect):
         field: VectorField,
         *,
         seeds: Sequence[int] | None = None,
-        seed: int = 0,
+        seed: int | None = None,
         lift: str = "learned",
         solver: Solver | None = None,
     ) -> None:

@@ -131,7 +131,7 @@ class DynamicParticles(Controlled):
         kicks: Sequence[float] = (),
         kick_rank: int | None = None,
         seeds: Sequence[int] | None = None,
-        seed: int = 0,
+        seed: int | None = None,
         lift: str = "learned",
         solver: Solver | None = None,
     ) -> None:
@@ -179,7 +179,7 @@ class DynamicParticles(Controlled):
             self._register("kicks", self.p.new_zeros(*lead, count, particles, size))
             return
         scale = normal(rank**-0.5)  # the product of the factors then changes as its second does
-        seeds = self.seeds if self.seeds is not None else (self._single,)
+        seeds = self.seeds if self.seeds is not None else (self.seed,)
         drawn = [scale(generator(s, "kicks"), (count, particles, rank)) for s in seeds]
         left = torch.stack(drawn) if self.seeds is not None else drawn[0]
         self._register("kicks_left", left.to(self.p))
