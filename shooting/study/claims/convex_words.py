@@ -16,11 +16,16 @@ from shooting.study.claims.convex_hypotheses import (
     unbent,
 )
 from shooting.study.claims.convex_trap import Tally, level, stuck, tally_of
-from shooting.study.claims.rule import median
+from shooting.study.claims.rule import compare, median
 from shooting.study.claims.words import listed
 from shooting.study.experiments.convex_trap import PUBLISHED, TRACED, marks
 from shooting.study.records import Record
 
+LOSSES = {
+    "lower": "Lower with the cure",
+    "higher": "Higher",
+    "alike": "The interval of the difference holds zero",
+}
 ORDER = {"fewer": "Fewer runs are stuck", "more": "More", "alike": "The intervals overlap"}
 
 
@@ -93,6 +98,29 @@ def traced(record: Record, name: str) -> np.ndarray:
     return found
 
 
+def leavers(record: Record, since: int = 150) -> dict[int, int]:
+    """Runs that are stuck at an epoch of the training and free at its end.
+
+    Args:
+        record: With a trace.
+        since: An epoch at which the model was looked at.
+
+    Returns:
+        By seed, the first look from which on the run is free.
+    """
+    config, looks = record.config, [*marks(record.config)]
+    held = stuck(config.function, traced(record, "mse"))
+    gone = held[:, looks.index(since)] & ~stuck(config.function, record.metrics["mse"])
+    free = [*looks[1:], config.epochs]  # after the last look at which it was stuck
+    return {config.seeds[k]: free[np.flatnonzero(held[k])[-1]] for k in np.flatnonzero(gone)}
+
+
+def held_at(record: Record, epoch: int = 150) -> int:
+    """How many runs are stuck at an epoch at which the model was looked at."""
+    look = list(marks(record.config)).index(epoch)
+    return int(stuck(record.config.function, traced(record, "mse")[:, look]).sum())
+
+
 def _of(found: np.ndarray) -> str:
     return f"{int(found.sum())} of {len(found)}"
 
@@ -132,8 +160,34 @@ def elsewhere(both: Mapping[str, tuple[Record, Record]]) -> str:
     return _sorted_out(found)
 
 
-def _sorted_out(found: Mapping[str, Sequence[str]]) -> str:
-    return " ".join(f"{ORDER[k]}: {'; '.join(names)}." for k, names in found.items() if names)
+def cost(published: Record, cured: Record, *, metric: str = "loss") -> str:
+    """Whether the cure leaves a ``lower`` or ``higher`` median loss, or ``alike``.
+
+    Args:
+        published: As published.
+        cured: With the lift frozen at first.
+        metric: Which loss.
+    """
+    a, b = (list(r.metrics[metric]) for r in (published, cured))
+    low, high = compare(f"{metric}, cured below published", b, a).interval
+    return "lower" if low > 0 else "higher" if high < 0 else "alike"
+
+
+def losses(both: Mapping[str, tuple[Record, Record]]) -> str:
+    """Sentences: where the cure lowers the median loss, and where it raises it.
+
+    Args:
+        both: Published and cured records by name.
+    """
+    found: dict[str, list[str]] = {name: [] for name in LOSSES}
+    for name, pair in both.items():
+        before, after = (median(r.metrics["loss"]) for r in pair)
+        found[cost(*pair)].append(f"{name} ({before:.3g} to {after:.3g})")
+    return _sorted_out(found, LOSSES)
+
+
+def _sorted_out(found: Mapping[str, Sequence[str]], order: Mapping[str, str] = ORDER) -> str:
+    return " ".join(f"{order[k]}: {'; '.join(names)}." for k, names in found.items() if names)
 
 
 def on_the_spiral(pairs: Iterable[tuple[str, Record | None, Record | None]]) -> str:

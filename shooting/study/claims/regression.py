@@ -115,7 +115,7 @@ def _lower(parts: Iterable[Part]) -> list[float]:
 
 
 def static_particles_fail() -> Verdict:
-    """K2: the static particle model cannot fit the quadratic-like function."""
+    """K2: the static particle model, trained as published, does not fit the quadratic-like one."""
     by = _load(
         {
             f"α = {a}": RegressionConfig(

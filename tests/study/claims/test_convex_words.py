@@ -89,6 +89,32 @@ def test_elsewhere_compares_each_setting_with_its_own():
     )
 
 
+def test_a_run_that_leaves_is_named_with_its_first_free_look():
+    record = made(3, runs=6)
+    mse = record.arrays["trace"][..., TRACED.index("mse")]
+    looks = list(marks(record.config))
+    mse[:3] = level("quadratic-like")  # stuck at all looks, and runs 0 to 2 at the end
+    mse[4, : looks.index(160)] = level("quadratic-like")  # leaves after epoch 150
+    mse[5, : looks.index(150)] = level("quadratic-like")  # control: free at epoch 150
+    mse[3] = level("quadratic-like")  # leaves after the last look
+    assert words.leavers(record) == {3: 500, 4: 160}
+    assert words.held_at(record) == 5
+    mse[3:] = 0
+    assert words.leavers(record) == {}
+
+
+def test_losses_are_sorted_by_the_interval_of_their_difference():
+    low, high, wide = made(0), made(0), made(0)
+    low.metrics["loss"], high.metrics["loss"] = np.linspace(0.3, 0.4, 50), np.linspace(0.6, 0.7, 50)
+    wide.metrics["loss"] = np.linspace(0.1, 0.61, 50)
+    both = {"a": (high, low), "b": (low, high), "c": (low, wide)}
+    assert words.losses(both) == (
+        "Lower with the cure: a (0.65 to 0.35). Higher: b (0.35 to 0.65). "
+        "The interval of the difference holds zero: c (0.35 to 0.355)."
+    )
+    assert [words.cost(*pair) for pair in both.values()] == ["lower", "higher", "alike"]
+
+
 def test_the_spiral_says_on_which_side_a_difference_lies():
     low, high = short(np.linspace(1.0, 1.1, 20)), short(np.linspace(2.0, 2.1, 20))
     pairs = [("x", low, low), ("y", high, low), ("z", low, None)]

@@ -53,7 +53,7 @@ def test_the_records_behind_a_verdict_are_named():
     verdict = judge([part], by, found="The loss is 2.")
     assert verdict.runs == tuple(r.id for r in made)
     assert verdict.status == "reproduced"
-    assert verdict.line == "The loss is 2. (1 of 1 comparison holds: reproduced)"
+    assert verdict.line == "The loss is 2. (one comparison: reproduced)"
     assert [r.id for r in by[0].found] == [made[0].id]
 
 
