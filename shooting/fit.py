@@ -279,6 +279,11 @@ def _batches(task: Task, epoch: int) -> Iterable[Any]:
 def _begin(model: Any, config: FitConfig) -> _Progress:
     seeds = getattr(model, "seeds", None)
     runs = () if seeds is None else (len(seeds),)
+    if runs and any(hasattr(p, "inner") for p in model.modules() if isinstance(p, Parametrization)):
+        raise ValueError(
+            "expected runs that share no learned number, got a field with a network inside, the "
+            "same for all runs; train one run at a time, as with seed=0, or by torch.optim"
+        )
     adam = Adam(
         model.named_parameters(),
         learning_rate=config.learning_rate,

@@ -266,10 +266,10 @@ SAMPLER = Kind(
     {"NaNs": lambda c: lambda g, shape: torch.full(shape, NAN, dtype=torch.float64)},
 )  # fmt: skip
 MODELS: dict[str, Callable[[Context], Any]] = {
-    "DynamicParticles": lambda c: DynamicParticles(UpDown(2, 3), 3),
-    "StaticParticles": lambda c: StaticParticles(Affine(2), 3),
-    "DynamicDirect": lambda c: DynamicDirect(UpDown(2, 1), blocks=3, depth=1.0),
-    "StaticDirect": lambda c: StaticDirect(UpDown(2, 1, sigma="tanh")),
+    "DynamicParticles": lambda c: DynamicParticles(UpDown(2, 3), 3, seed=0),
+    "StaticParticles": lambda c: StaticParticles(Affine(2), 3, seed=0),
+    "DynamicDirect": lambda c: DynamicDirect(UpDown(2, 1), blocks=3, depth=1.0, seed=0),
+    "StaticDirect": lambda c: StaticDirect(UpDown(2, 1, sigma="tanh"), seed=0),
     "ensemble": lambda c: DynamicParticles(UpDown(2, 3), 3, seeds=[0, 1]),
 }
 
@@ -286,9 +286,9 @@ MODEL = Kind(
     {**STRANGE, **NUMBERS, **ARRAYS, **consts(DynamicParticles),
      "linear": lambda c: nn.Linear(2, 2),
      "identity": lambda c: nn.Identity(), "field": lambda c: UpDown(2, 3)},
-    {"drift": lambda c: DynamicParticles(SecondOrder(2), 3), "poisoned": poisoned,
-     "biases": lambda c: StaticDirect(Field({"x": 2}, [Term("b", "x")])),
-     "double": lambda c: DynamicParticles(UpDown(2, 3), 3).double()},
+    {"drift": lambda c: DynamicParticles(SecondOrder(2), 3, seed=0), "poisoned": poisoned,
+     "biases": lambda c: StaticDirect(Field({"x": 2}, [Term("b", "x")]), seed=0),
+     "double": lambda c: DynamicParticles(UpDown(2, 3), 3, seed=0).double()},
 )  # fmt: skip
 SLOTS = Kind(
     {**consts({"x": 2, "v": 2}, {"x": 2}, {"x": Slot(1, (3, 3)), "v": Slot(2, (3, 3))}),
@@ -467,7 +467,7 @@ def used(kind: Any, *positional: str) -> Callable[..., object]:
 
 
 def drawn(x: Any, v: Any, p: Any) -> object:
-    return DynamicParticles(UpDown(2, 3), 3, init=ParticleInit(x, v, p))
+    return DynamicParticles(UpDown(2, 3), 3, init=ParticleInit(x, v, p), seed=0)
 
 
 def sampled(kind: Any) -> Callable[..., object]:
@@ -475,12 +475,12 @@ def sampled(kind: Any) -> Callable[..., object]:
 
 
 def trained(**values: Any) -> object:
-    return fit(DynamicParticles(UpDown(2, 3), 3), Points(), FitConfig(**values))
+    return fit(DynamicParticles(UpDown(2, 3), 3, seed=0), Points(), FitConfig(**values))
 
 
 def scheduled(kind: Any) -> Callable[..., object]:
     def call(**values: Any) -> object:
-        return fit(StaticDirect(Affine(2)), Points(), FitConfig(2, schedule=kind(**values)))
+        return fit(StaticDirect(Affine(2), seed=0), Points(), FitConfig(2, schedule=kind(**values)))
 
     return call
 

@@ -18,8 +18,8 @@ SOLVER = Solver(step=0.4)  # H then moves by less than the hundredth of which `f
 MODELS = {
     "static direct": StaticDirect,
     "dynamic direct": DynamicDirect,
-    "static particles": lambda f, **more: StaticParticles(f, 3, **more),
-    "dynamic particles": lambda f, **more: DynamicParticles(f, 3, **more),
+    "static particles": lambda f, **more: StaticParticles(f, 3, **{"seed": 0, **more}),
+    "dynamic particles": lambda f, **more: DynamicParticles(f, 3, **{"seed": 0, **more}),
 }
 
 

@@ -77,7 +77,7 @@ def test_calls_are_the_same_in_every_process():
 
 
 def biases():
-    return StaticDirect(shooting.Field({"x": 2}, [Term("b", "x")]))
+    return StaticDirect(shooting.Field({"x": 2}, [Term("b", "x")]), seed=0)
 
 
 FIELD = UpDown(2, 3)
@@ -90,15 +90,15 @@ FIELD = UpDown(2, 3)
                        torch.zeros(5, 8), [0, 1]), "blocks"),
         (lambda: DynamicDirect(FIELD, seeds=3), "seeds"),
         (lambda: DynamicDirect(FIELD, seeds=[0.5]), "seeds"),
-        (lambda: StaticDirect(FIELD)(torch.zeros(3, 2), None), "times"),
-        (lambda: StaticDirect(FIELD)([[0.0, 0.0]], [0, 1]), "data x"),
-        (lambda: StaticDirect(FIELD, solver="rk4"), "Solver"),
+        (lambda: StaticDirect(FIELD, seed=0)(torch.zeros(3, 2), None), "times"),
+        (lambda: StaticDirect(FIELD, seed=0)([[0.0, 0.0]], [0, 1]), "data x"),
+        (lambda: StaticDirect(FIELD, solver="rk4", seed=0), "Solver"),
         (lambda: shooting.fit(torch.nn.Identity(), None, FitConfig(1)), "task"),
         (lambda: complexity(biases(), [0, 1]), "no bias"),
         (lambda: shoot(FIELD, *torch.zeros(3, 1, 8), [0, 1], solver=Solver(step=1e-320)), "steps"),
         (lambda: shoot(FIELD, *torch.zeros(3, 1, 8), [0, 1e300]), "steps"),
-        (lambda: DynamicDirect(FIELD, blocks=10**7), "blocks"),
-        (lambda: DynamicDirect(UpDown(10**4, 10), blocks=10**6), "numbers"),
+        (lambda: DynamicDirect(FIELD, blocks=10**7, seed=0), "blocks"),
+        (lambda: DynamicDirect(UpDown(10**4, 10), blocks=10**6, seed=0), "numbers"),
         (lambda: shooting.Activated("v", "no"), "activation"),
         (lambda: FitConfig(epochs=float("nan")), "epochs"),
         (lambda: FitConfig(1, weight_decay=float("nan")), "weight decay"),

@@ -22,10 +22,14 @@ from shooting.dense import Dense
 pytestmark = pytest.mark.usefixtures("float64")
 FIELD = UpDown(2, 3, sigma="tanh")
 MODELS = {
-    "dynamic particles": lambda **k: DynamicParticles(FIELD, 4, momentum_scale=4.0, **k),
-    "static particles": lambda **k: StaticParticles(FIELD, 4, momentum_scale=4.0, **k),
-    "dynamic direct": lambda **k: DynamicDirect(FIELD, blocks=4, **k),
-    "static direct": lambda **k: StaticDirect(FIELD, **k),
+    "dynamic particles": lambda **k: DynamicParticles(
+        FIELD, 4, momentum_scale=4.0, **{"seed": 0, **k}
+    ),
+    "static particles": lambda **k: StaticParticles(
+        FIELD, 4, momentum_scale=4.0, **{"seed": 0, **k}
+    ),
+    "dynamic direct": lambda **k: DynamicDirect(FIELD, blocks=4, **{"seed": 0, **k}),
+    "static direct": lambda **k: StaticDirect(FIELD, **{"seed": 0, **k}),
 }
 EVERY = pytest.mark.parametrize("name", MODELS)
 BETWEEN = [0.03, 0.11, 0.24, 0.31, 0.5, 0.74, 0.77, 0.99]
@@ -105,7 +109,7 @@ def test_a_path_is_differentiable_in_time_weights_and_data():
 
 def test_backward_paths_and_late_beginnings():
     """Of a field without hidden slots: from x(1) back, and from 0.4 on."""
-    model = DynamicParticles(Affine(2, sigma="tanh"), 4, solver=Solver(step=0.05))
+    model = DynamicParticles(Affine(2, sigma="tanh"), 4, solver=Solver(step=0.05), seed=0)
     path = model.dense(X, [0.0, 1.0])
     back = model.dense(path(1.0), [1.0, 0.0])
     late = model.dense(path(0.4), [0.4, 1.0])
@@ -121,7 +125,7 @@ def test_batches_and_images():
     path = model.dense(x, [0.0, 1.0])
     assert path([0.1, 0.6]).shape == (2, 3, 2, 5, 2)
     assert gap(path(0.6)[1, 2], model.dense(x[1, 2], [0.0, 1.0])(0.6)) <= EXACT
-    image = DynamicParticles(ConvUpDown(1, 2, sites=(3, 4), padding="zero"), 3)
+    image = DynamicParticles(ConvUpDown(1, 2, sites=(3, 4), padding="zero"), 3, seed=0)
     pixels = draw(2, 5, 1, 3, 4)
     assert gap(image.dense(pixels, [0, 1])([0, 1]), image(pixels, [0, 1])) <= EXACT
 

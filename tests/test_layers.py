@@ -28,12 +28,16 @@ from shooting.lift import PARTS, Lift
 pytestmark = pytest.mark.usefixtures("float64")
 FIELD = UpDown(2, 3, sigma="tanh")
 MODELS = {
-    "dynamic particles": lambda **k: DynamicParticles(FIELD, 4, momentum_scale=2.0, **k),
-    "static particles": lambda **k: StaticParticles(FIELD, 4, momentum_scale=2.0, **k),
-    "dynamic direct": lambda **k: DynamicDirect(FIELD, blocks=4, **k),
-    "known depth": lambda **k: DynamicDirect(FIELD, blocks=4, depth=2.0, **k),
-    "static direct": lambda **k: StaticDirect(FIELD, **k),
-    "drift": lambda **k: DynamicParticles(SecondOrder(2, sigma="tanh"), 4, **k),
+    "dynamic particles": lambda **k: DynamicParticles(
+        FIELD, 4, momentum_scale=2.0, **{"seed": 0, **k}
+    ),
+    "static particles": lambda **k: StaticParticles(
+        FIELD, 4, momentum_scale=2.0, **{"seed": 0, **k}
+    ),
+    "dynamic direct": lambda **k: DynamicDirect(FIELD, blocks=4, **{"seed": 0, **k}),
+    "known depth": lambda **k: DynamicDirect(FIELD, blocks=4, depth=2.0, **{"seed": 0, **k}),
+    "static direct": lambda **k: StaticDirect(FIELD, **{"seed": 0, **k}),
+    "drift": lambda **k: DynamicParticles(SecondOrder(2, sigma="tanh"), 4, **{"seed": 0, **k}),
 }
 EVERY = pytest.mark.parametrize("name", MODELS)
 X = draw(0, 6, 2)
@@ -123,10 +127,10 @@ def test_runs_batches_and_lifts(lift):
 
 
 def test_without_hidden_slots_and_for_images():
-    flat = StaticDirect(Affine(2, sigma="tanh"), solver=Solver(step=0.01))
+    flat = StaticDirect(Affine(2, sigma="tanh"), solver=Solver(step=0.01), seed=0)
     assert gap(flat.to_layers(200)(X), flat(X, [0.0, 1.0])[-1]) < 1e-4  # h^2 = 2.5e-5
     field = ConvUpDown(1, 2, sites=(3, 4), padding="zero", sigma="tanh")
-    image = DynamicParticles(field, 3, solver=Solver(step=0.01))
+    image = DynamicParticles(field, 3, solver=Solver(step=0.01), seed=0)
     pixels = draw(2, 5, 1, 3, 4)
     found = image.to_layers(200)(pixels)
     assert found.shape == pixels.shape

@@ -62,10 +62,10 @@ ENTRIES = [
     for alpha, want in zip(alphas, row, strict=True)
 ]
 MODELS = {
-    "static direct": lambda field, **more: StaticDirect(field, **more),
-    "static particles": lambda field, **more: StaticParticles(field, 4, **more),
-    "dynamic particles": lambda field, **more: DynamicParticles(field, 4, **more),
-    "dynamic direct": lambda field, **more: DynamicDirect(field, **more),
+    "static direct": lambda field, **more: StaticDirect(field, **{"seed": 0, **more}),
+    "static particles": lambda field, **more: StaticParticles(field, 4, **{"seed": 0, **more}),
+    "dynamic particles": lambda field, **more: DynamicParticles(field, 4, **{"seed": 0, **more}),
+    "dynamic direct": lambda field, **more: DynamicDirect(field, **{"seed": 0, **more}),
 }
 EVERY = pytest.mark.parametrize("name", MODELS)
 DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -86,9 +86,12 @@ def test_there_are_56_entries():
 def test_parameter_count_of_the_paper(d, alpha, kind, k, want):
     field = UpDown(d, alpha)
     models = {
-        "particles": lambda: (DynamicParticles(field, k), StaticParticles(field, k)),
-        "static direct": lambda: (StaticDirect(field),),
-        "dynamic direct": lambda: (DynamicDirect(field),),
+        "particles": lambda: (
+            DynamicParticles(field, k, seed=0),
+            StaticParticles(field, k, seed=0),
+        ),
+        "static direct": lambda: (StaticDirect(field, seed=0),),
+        "dynamic direct": lambda: (DynamicDirect(field, seed=0),),
     }[kind]()
     for model in models:
         assert model.count == want
@@ -98,8 +101,8 @@ def test_parameter_count_of_the_paper(d, alpha, kind, k, want):
 def test_control_counts_depend_on_lift_and_blocks():
     """Dropping the lift, or taking ten blocks (the released code's default), is noticed."""
     field = UpDown(1, 16)
-    assert DynamicParticles(field, 15, lift="zero").count == 542 - 16 * 2
-    assert DynamicDirect(field, blocks=10).count != 1557
+    assert DynamicParticles(field, 15, lift="zero", seed=0).count == 542 - 16 * 2
+    assert DynamicDirect(field, blocks=10, seed=0).count != 1557
 
 
 @EVERY
@@ -210,14 +213,14 @@ def test_a_state_names_its_parts(name):
 
 
 def test_a_field_of_one_slot_has_no_v():
-    assert [*DynamicParticles(Affine(2), 3).state_dict()] == ["x", "p"]
+    assert [*DynamicParticles(Affine(2), 3, seed=0).state_dict()] == ["x", "p"]
 
 
 def test_a_control_named_like_an_attribute_is_refused():
     field = Field({"x": 2}, [Term("theta", "x", "x")])
     with refused("a control whose name", "'theta'", "as in 'theta1'"):
-        StaticDirect(field)
-    DynamicParticles(field, 3)  # has no such parameter
+        StaticDirect(field, seed=0)
+    DynamicParticles(field, 3, seed=0)  # has no such parameter
 
 
 @EVERY
@@ -310,8 +313,8 @@ def _refused(mine, other, *words):
 
 def test_a_state_of_another_momentum_scale_is_refused():
     _refused(
-        DynamicParticles(_field(), 4),
-        DynamicParticles(_field(), 4, momentum_scale=1.0),
+        DynamicParticles(_field(), 4, seed=0),
+        DynamicParticles(_field(), 4, momentum_scale=1.0, seed=0),
         "a model with momentum scale 0.25",
         "got one with 1.0",
         "build the model as it was",
@@ -320,14 +323,16 @@ def test_a_state_of_another_momentum_scale_is_refused():
 
 def test_a_state_of_another_field_is_refused():
     """UpDown(2, 1) and UpDown(1, 3) have equally many numbers, tanh and ReLU equal shapes."""
-    mine = DynamicParticles(UpDown(2, 3), 4)
-    _refused(mine, DynamicParticles(UpDown(2, 3, sigma="tanh"), 4), "with field", "relu", "tanh")
+    mine = DynamicParticles(UpDown(2, 3), 4, seed=0)
+    _refused(
+        mine, DynamicParticles(UpDown(2, 3, sigma="tanh"), 4, seed=0), "with field", "relu", "tanh"
+    )
     spaces = UpDown(2, 1), UpDown(1, 3)
-    one, two = (DynamicParticles(f, 5) for f in spaces)
+    one, two = (DynamicParticles(f, 5, seed=0) for f in spaces)
     assert one.count == two.count
     _refused(one, two, "with field", "'v': 2", "'v': 3")
     heavy = UpDown(2, 3, theta3_weight=2.0)
-    _refused(mine, DynamicParticles(heavy, 4), "with field")
+    _refused(mine, DynamicParticles(heavy, 4, seed=0), "with field")
 
 
 @EVERY
@@ -338,12 +343,12 @@ def test_a_state_of_another_number_of_runs_is_refused(name):
 
 def test_a_state_of_another_size_is_refused_without_its_settings_too():
     """As after a detour through a plain dictionary, which forgets what PyTorch keeps beside it."""
-    mine, other = DynamicParticles(_field(), 4), DynamicParticles(_field(), 5)
+    mine, other = DynamicParticles(_field(), 4, seed=0), DynamicParticles(_field(), 5, seed=0)
     with refused("x of shape (4, 2)", "got (5, 2)"):
         mine.load_state_dict(dict(other.state_dict()))
-    direct = DynamicDirect(_field(), blocks=2, depth=1.0)
-    _refused(direct, DynamicDirect(_field(), blocks=3, depth=1.0), "(2, ", "(3, ", "blocks")
-    _refused(direct, DynamicDirect(_field(), blocks=2, depth=2.0), "depth 1.0", "2.0")
+    direct = DynamicDirect(_field(), blocks=2, depth=1.0, seed=0)
+    _refused(direct, DynamicDirect(_field(), blocks=3, depth=1.0, seed=0), "(2, ", "(3, ", "blocks")
+    _refused(direct, DynamicDirect(_field(), blocks=2, depth=2.0, seed=0), "depth 1.0", "2.0")
 
 
 @EVERY
@@ -357,13 +362,13 @@ def test_a_model_in_use_can_be_copied(name):
 
 @pytest.mark.parametrize("sigma", sorted(ACTIVATIONS))
 def test_a_model_can_be_pickled(sigma):
-    model = DynamicParticles(UpDown(1, 2, sigma=sigma), 3)
+    model = DynamicParticles(UpDown(1, 2, sigma=sigma), 3, seed=0)
     again, x = pickle.loads(pickle.dumps(model)), draw(0, 4, 1)
     assert torch.equal(again(x, [0.0, 1.0]), model(x, [0.0, 1.0]))
 
 
 def test_data_of_another_precision_are_refused_in_a_sentence():
-    model = DynamicParticles(UpDown(1, 2), 3)
+    model = DynamicParticles(UpDown(1, 2), 3, seed=0)
     for other in (torch.float32, torch.int64):
         with refused("data x of the model's torch.float64", str(other), "x.float()"):
             model(torch.ones(4, 1, dtype=other), [0.0, 1.0])
@@ -394,7 +399,10 @@ def test_direct_initial_values_are_those_of_linear_layers():
 
 def test_published_mean_is_the_sum_over_k():
     """theta = mean_j of the learned momenta, by default; with scale 1 the sum, K times as much."""
-    mean, total = DynamicParticles(_field(), 5), DynamicParticles(_field(), 5, momentum_scale=1.0)
+    mean, total = (
+        DynamicParticles(_field(), 5, seed=0),
+        DynamicParticles(_field(), 5, momentum_scale=1.0, seed=0),
+    )
     q, p = mean.start()[0], mean.p
     assert torch.equal(total.p, p)
     phi = mean.field.features(q)
@@ -408,7 +416,7 @@ def test_published_mean_is_the_sum_over_k():
 
 def test_published_dynamics_move_the_data_alike():
     """The released code evolves p_code = K p with means; the data follow the same path."""
-    model, x = DynamicParticles(_field(), 5, solver=Solver(step=0.25)), draw(1, 7, 2)
+    model, x = DynamicParticles(_field(), 5, solver=Solver(step=0.25), seed=0), draw(1, 7, 2)
     field = model.field
 
     def published(t, state):
@@ -504,7 +512,7 @@ def test_times_outside_a_known_depth_are_refused():
 @pytest.mark.parametrize("bad", [0.0, -1.0, math.inf, math.nan])
 def test_bad_depth_is_refused(bad):
     with refused(repr(bad), "depth"):
-        DynamicDirect(_field(), depth=bad)
+        DynamicDirect(_field(), depth=bad, seed=0)
 
 
 def test_dynamic_direct_is_static_solves_chained():
@@ -533,7 +541,10 @@ def _fine(name, **more):
     return MODELS[name](_field(), solver=Solver(step=0.02), **more)
 
 
-DEPTH_KNOWN = {**MODELS, "known depth": lambda f, **more: DynamicDirect(f, depth=2.0, **more)}
+DEPTH_KNOWN = {
+    **MODELS,
+    "known depth": lambda f, **more: DynamicDirect(f, depth=2.0, **{"seed": 0, **more}),
+}
 MODELS_AND_DEPTH = pytest.mark.parametrize("name", DEPTH_KNOWN)
 
 
@@ -611,7 +622,10 @@ def test_control_backward_through_another_theta_is_no_inverse():
 
 
 def test_data_of_a_field_without_hidden_slots_go_back_by_the_call():
-    model, x = DynamicParticles(Affine(2, sigma="tanh"), 4, solver=Solver(step=0.02)), draw(0, 5, 2)
+    model, x = (
+        DynamicParticles(Affine(2, sigma="tanh"), 4, solver=Solver(step=0.02), seed=0),
+        draw(0, 5, 2),
+    )
     assert gap(model(model(x, [0.0, 1.0])[-1], [1.0, 0.0])[-1], x) < 1e-6  # h^4 = 2e-7
 
 
@@ -634,7 +648,9 @@ def test_leading_axes_of_a_single_run_are_batches(name, batch):
 
 
 def test_batches_of_images():
-    model = DynamicParticles(ConvUpDown(2, 1, sites=(3, 4), padding="zero", sigma="tanh"), 3)
+    model = DynamicParticles(
+        ConvUpDown(2, 1, sites=(3, 4), padding="zero", sigma="tanh"), 3, seed=0
+    )
     x = draw(0, 2, 5, 2, 3, 4)
     path = model(x, [0.0, 1.0])
     assert path.shape == (2, 2, 5, 2, 3, 4)
@@ -642,7 +658,7 @@ def test_batches_of_images():
 
 
 def test_data_of_another_precision_are_converted_under_autocast_only():
-    model = DynamicParticles(_field(), 4, solver=Solver(route="autograd")).float()
+    model = DynamicParticles(_field(), 4, solver=Solver(route="autograd"), seed=0).float()
     with torch.autocast("cpu", torch.bfloat16):
         assert model(torch.zeros(5, 2, dtype=torch.bfloat16), [0.0, 1.0]).shape == (2, 5, 2)
     with refused("bfloat16"):
@@ -655,17 +671,20 @@ def test_data_of_another_precision_are_converted_under_autocast_only():
 @pytest.mark.parametrize(
     ("model", "told"),
     [
-        (lambda: DynamicParticles(UpDown(2, 3), 5), "UpDown(d=2, alpha=3, relu), K=5, 98 numbers"),
+        (
+            lambda: DynamicParticles(UpDown(2, 3), 5, seed=0),
+            "UpDown(d=2, alpha=3, relu), K=5, 98 numbers",
+        ),
         (
             lambda: StaticParticles(Affine(2, sigma="tanh"), 5, seeds=range(7)),
             "Affine(x=2, tanh), K=5, 20 numbers, runs=7",
         ),
         (
-            lambda: DynamicDirect(UpDown(1, 2, sigma=torch.sin), depth=2.0),
+            lambda: DynamicDirect(UpDown(1, 2, sigma=torch.sin), depth=2.0, seed=0),
             "UpDown(d=1, alpha=2, sin), blocks=5, depth=2, 59 numbers",
         ),
         (
-            lambda: DynamicParticles(ConvUpDown(1, 2, sites=(3, 4), padding="zero"), 3),
+            lambda: DynamicParticles(ConvUpDown(1, 2, sites=(3, 4), padding="zero"), 3, seed=0),
             "ConvUpDown(x=12, v=24, relu), K=3, 220 numbers",
         ),
     ],
@@ -816,7 +835,7 @@ def test_bad_number_of_particles_is_refused(bad):
 @pytest.mark.parametrize("bad", [0, -1, 2.5, True])
 def test_bad_number_of_blocks_is_refused(bad):
     with refused(repr(bad), "block"):
-        DynamicDirect(_field(), blocks=bad)
+        DynamicDirect(_field(), blocks=bad, seed=0)
 
 
 @EVERY
@@ -832,7 +851,7 @@ def test_bad_lift_and_seeds_are_refused(name):
 @pytest.mark.parametrize("bad", [0.0, -1.0, float("nan"), float("inf")])
 def test_bad_momentum_scale_is_refused(bad):
     with refused(repr(bad), "momentum scale"):
-        DynamicParticles(_field(), 3, momentum_scale=bad)
+        DynamicParticles(_field(), 3, momentum_scale=bad, seed=0)
 
 
 @EVERY
@@ -879,7 +898,7 @@ def test_bad_times_are_refused(name, times):
 
 
 def test_depths_before_the_entrance_are_refused():
-    model = DynamicParticles(_field(), 4)
+    model = DynamicParticles(_field(), 4, seed=0)
     with refused("depth 0", "-0.5"):
         model.theta([0.1, -0.5])
     with refused("depth 0", "-1"):
@@ -890,7 +909,7 @@ def test_particles_of_wrong_shape_are_refused():
     """An initial distribution that returns another shape, be it only by a leading axis."""
     whole = {name: lambda g, shape: torch.zeros(2, *shape) for name in ("x", "v", "p")}
     with refused("(2, 4, 2)", "(4, 2)"):
-        DynamicParticles(_field(), 4, init=ParticleInit(**whole))
+        DynamicParticles(_field(), 4, init=ParticleInit(**whole), seed=0)
     init = ParticleInit(x=lambda g, shape: normal(1.0)(g, (shape[0] + 1, shape[1])))
     with refused("(5, 2)", "(4, 2)"):
-        DynamicParticles(_field(), 4, init=init)
+        DynamicParticles(_field(), 4, init=init, seed=0)

@@ -67,10 +67,10 @@ def own(z: dict[str, Tensor], w: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 MODELS: dict[str, Callable[..., Controlled]] = {
-    "dynamic particles": lambda f=FIELD, **how: DynamicParticles(f, 5, **how),
-    "static particles": lambda f=FIELD, **how: StaticParticles(f, 5, **how),
-    "dynamic direct": lambda f=FIELD, **how: DynamicDirect(f, blocks=2, **how),
-    "static direct": lambda f=FIELD, **how: StaticDirect(f, **how),
+    "dynamic particles": lambda f=FIELD, **how: DynamicParticles(f, 5, **{"seed": 0, **how}),
+    "static particles": lambda f=FIELD, **how: StaticParticles(f, 5, **{"seed": 0, **how}),
+    "dynamic direct": lambda f=FIELD, **how: DynamicDirect(f, blocks=2, **{"seed": 0, **how}),
+    "static direct": lambda f=FIELD, **how: StaticDirect(f, **{"seed": 0, **how}),
 }
 every_model = pytest.mark.parametrize("build", MODELS.values(), ids=MODELS.keys())
 

@@ -28,7 +28,11 @@ pytestmark = pytest.mark.usefixtures("float64")
 
 def loud(**more):
     return DynamicParticles(
-        UpDown(1, 4, sigma="tanh"), 10, init=ParticleInit(p=normal(4.0)), seeds=[0, 1], **more
+        UpDown(1, 4, sigma="tanh"),
+        10,
+        init=ParticleInit(p=normal(4.0)),
+        seeds=[0, 1],
+        **{"seed": 0, **more},
     )
 
 
@@ -69,7 +73,9 @@ def test_it_looks_at_powers_of_two_and_the_last_epoch(monkeypatch):
 
 
 def test_blocks_inside_a_network_are_seen_and_static_ones_have_no_h():
-    net = nn.ModuleDict({"a": loud(solver=Solver(step=0.5)), "b": StaticDirect(UpDown(1, 2))})
+    net = nn.ModuleDict(
+        {"a": loud(solver=Solver(step=0.5)), "b": StaticDirect(UpDown(1, 2), seed=0)}
+    )
     with Watch(net) as watch:
         assert watch.drift((2,)) is None  # not called yet
         net["a"](torch.zeros(3, 1), [0.0, 1.0])

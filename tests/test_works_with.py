@@ -21,10 +21,16 @@ from shooting import DynamicDirect, DynamicParticles, StaticDirect, StaticPartic
 pytestmark = pytest.mark.usefixtures("float64")
 
 MODELS = {
-    "dynamic particles": lambda **how: DynamicParticles(UpDown(2, 3, sigma="tanh"), 5, **how),
-    "static particles": lambda **how: StaticParticles(UpDown(2, 3, sigma="tanh"), 5, **how),
-    "dynamic direct": lambda **how: DynamicDirect(UpDown(2, 3, sigma="tanh"), blocks=2, **how),
-    "static direct": lambda **how: StaticDirect(UpDown(2, 3, sigma="tanh"), **how),
+    "dynamic particles": lambda **how: DynamicParticles(
+        UpDown(2, 3, sigma="tanh"), 5, **{"seed": 0, **how}
+    ),
+    "static particles": lambda **how: StaticParticles(
+        UpDown(2, 3, sigma="tanh"), 5, **{"seed": 0, **how}
+    ),
+    "dynamic direct": lambda **how: DynamicDirect(
+        UpDown(2, 3, sigma="tanh"), blocks=2, **{"seed": 0, **how}
+    ),
+    "static direct": lambda **how: StaticDirect(UpDown(2, 3, sigma="tanh"), **{"seed": 0, **how}),
 }
 every_model = pytest.mark.parametrize("build", MODELS.values(), ids=MODELS.keys())
 

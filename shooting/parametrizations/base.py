@@ -67,7 +67,7 @@ class Parametrization(FixedModule):
     _silent = False  # set once a solve that is not finite was reported, or where others report it
     # What parameters were drawn for: another value would not fit them. A solver may be exchanged.
     _BUILT = (
-        *("space", "field", "seeds", "particles", "momentum_scale", "blocks", "depth"),
+        *("space", "field", "seeds", "seed", "particles", "momentum_scale", "blocks", "depth"),
         *("kick_times", "kick_rank"),
     )
 
@@ -171,7 +171,9 @@ class Parametrization(FixedModule):
                 own, for a single run also ``(*batch, n, d)``. Images channels first,
                 ``(n, channels, height, width)``.
             times: At least two depths, increasing or decreasing. The control theta(t) belongs to
-                the depth, which starts at 0: times that start at 0.5 leave the first half out.
+                the depth, which starts at 0: times that start at 0.5 leave the first half out. The
+                gradient of a tensor of times is the flow's (a velocity), which is that of the
+                computed positions only up to the error of the solver.
 
         Returns:
             Positions at the requested times, ``(*runs, times, n, d)`` or ``(*batch, times, n, d)``,

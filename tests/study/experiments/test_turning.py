@@ -33,7 +33,7 @@ def turning_flow(speeds, weight=0.1, step=0.01):
     basis = active_basis(5, 2)
     matrix = generators(torch.tensor(speeds), basis)
     field = UpDown(1, 5, theta3_weight=weight)
-    flow = DynamicParticles(field, 5, momentum_scale=weight, solver=Solver(step=step))
+    flow = DynamicParticles(field, 5, momentum_scale=weight, solver=Solver(step=step), seed=0)
     start_turning(flow, matrix)
     return flow, basis, matrix
 
