@@ -9,12 +9,14 @@ from typing import Any
 import yaml
 
 from shooting.study.claims.loading import Runs, runs_of
-from shooting.study.claims.rule import REPRODUCED, Part, compare
-from shooting.study.experiments.kicks import FACTORS, KICKED, KICKS, SMOOTH, names, setting
+from shooting.study.claims.rule import REPRODUCED, Part, compare, median
+from shooting.study.experiments.kicks import FACTORS, KICKED, KICKS, names, setting
 from shooting.study.experiments.spiral import PROTOCOLS
 from shooting.study.paths import book_file
 
 HOLDS, PARTLY, FAILS, NOT_RUN = "holds", "partly", "fails", "not run yet"
+BEST_DIRECT = "best direct"
+MORE_IS_BETTER = ("followed",)
 Key = tuple[str, str, int]  # name of a setting, protocol, alpha
 
 
@@ -106,9 +108,33 @@ def _judged(entry: Mapping[str, Any], known: Mapping[Key, Runs]) -> Prediction:
     return Prediction(name, words, why, undecided, factor, parts, len(places))
 
 
-def long_range(by: Mapping[Key, Runs], inflation: int = FACTORS[0]) -> dict[str, Part]:
-    """Long-range error with kicks against that of as many smooth particles, by protocol."""
-    sides = {
-        p: [by[n, p, inflation].metrics["long_mse"] for n in (KICKED, SMOOTH)] for p in PROTOCOLS
-    }
-    return {p: compare(f"long_mse, {p}", *both) for p, both in sides.items()}
+def against(by: Mapping[Key, Runs], other: str, metric: str) -> dict[tuple[str, int], Part]:
+    """One metric with kicks against another setting, by protocol and alpha.
+
+    Args:
+        by: Runs by setting; all that are compared.
+        other: Name of a setting, or `BEST_DIRECT` for that of the direct ones with the best median.
+        metric: Name of a metric; one of `MORE_IS_BETTER` is negated on both sides.
+
+    Returns:
+        The comparisons that kicks have the better median.
+    """
+    sign = -1 if metric in MORE_IS_BETTER else 1
+    found = {}
+    for place in ((p, a) for p in PROTOCOLS for a in FACTORS):
+        rivals = [n for n in names() if n.startswith("direct")] if other == BEST_DIRECT else [other]
+        values = [[sign * v for v in by[n, *place].metrics[metric]] for n in (KICKED, *rivals)]
+        best = min(values[1:], key=median)
+        found[place] = compare(f"{metric}, {place[0]}, α = {place[1]}", values[0], best)
+    return found
+
+
+def decided(part: Part) -> str:
+    """Whether kicks are better or worse by the interval, or it is undecided."""
+    low, high = part.interval
+    return "better" if low > 0 else "worse" if high < 0 else "undecided"
+
+
+def told(part: Part) -> str:
+    """Median with kicks as a share of the other's, and what is decided: ``0.84, better``."""
+    return f"{part.medians[0] / part.medians[1]:.2f}, {decided(part)}"

@@ -16,6 +16,11 @@ from shooting.study.data.bouncing_balls import BOX, RADIUS, draw, shrink, simula
 
 SEEN, STEPS = 3, 10
 SIMULATION = "… and collisions: the simulation"
+ALL_THREE = "… and frame 0: from all three"
+FREE = "true velocities and walls, no collisions"
+SOFTENED = "… shrunk and blurred"
+TUNED = 600  # training sequences on which shrinkage and blur are fitted
+WIDTHS = np.arange(0, 2.01, 0.05)  # of the blur, in pixels
 PENALTIES = (1.0, 10.0, 100.0, 1000.0)
 PART = 500  # sequences turned into numbers at a time
 
@@ -26,7 +31,10 @@ def copy_last(seen: np.ndarray) -> np.ndarray:
 
 
 def straight(x: np.ndarray, *, walls: bool = False) -> np.ndarray:
-    """Frames of balls that fly on with constant velocity, from true positions of frames 1 and 2.
+    """Frames of balls that fly straight on, by the true positions of frames 1 and 2.
+
+    The velocity is the difference of the two; it is wrong after a bounce between them. `fold` puts
+    the turn at a wall where the ball touches it, the simulation at the end of half a time unit.
 
     Args:
         x: Positions of the known frames ``(n, 3, balls, 2)``.
@@ -44,6 +52,20 @@ def fold(z: np.ndarray) -> np.ndarray:
     """Coordinates mirrored at the walls until they lie between them."""
     width = BOX - 2 * RADIUS
     return RADIUS + width - np.abs((z - RADIUS) % (2 * width) - width)
+
+
+def free_flight(x: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """The simulation without collisions: each ball flies alone between the walls.
+
+    Args:
+        x: True positions at frame 2, ``(n, balls, 2)``.
+        v: True velocities at frame 2, likewise.
+
+    Returns:
+        Frames ``(n, 10, 28, 28)``, exact as long as no two balls meet.
+    """
+    alone = simulate(x[:, :, None], v[:, :, None], STEPS + 1)[0]  # scene, ball, frame, 1, 2
+    return picture(alone[:, :, 1:, 0].swapaxes(1, 2))
 
 
 def simulated(x: np.ndarray) -> np.ndarray:
@@ -84,6 +106,87 @@ def simulated_from_three(x: np.ndarray) -> np.ndarray:
 def picture(x: np.ndarray) -> np.ndarray:
     """Frames ``(n, times, 28, 28)`` of positions ``(n, times, balls, 2)``."""
     return np.stack([shrink(draw(one)) for one in x])
+
+
+# --- softened ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Softening:
+    """Frames blurred, and then shrunk toward a mean frame, by two numbers a step.
+
+    A guess that may be wrong has less squared error if it is closer to the mean, whatever it knows.
+
+    Attributes:
+        mean: Mean frames ``(10, side, side)``.
+        widths: Standard deviations of the Gaussian blur in pixels, ``(10,)``.
+        shares: What is kept of the distance from the mean frame, ``(10,)``.
+    """
+
+    mean: np.ndarray
+    widths: np.ndarray
+    shares: np.ndarray
+
+    @classmethod
+    def fitted(cls, guess: np.ndarray, truth: np.ndarray, mean: np.ndarray) -> Softening:
+        """The least squares over given frames.
+
+        Args:
+            guess: Frames of a predictor, ``(n, 10, side, side)``.
+            truth: What they should have been, likewise.
+            mean: Mean frames ``(10, side, side)``.
+
+        Returns:
+            Per step the width among `WIDTHS`, and its best share.
+        """
+        asked = truth - mean
+        fits = []
+        for width in WIDTHS:
+            apart = blurred(guess, width) - mean
+            shares = (apart * asked).sum((0, 2, 3)) / (apart**2).sum((0, 2, 3))
+            fits.append((step_errors(shares[:, None, None] * apart, asked), shares))
+        errors, shares = (np.stack(part) for part in zip(*fits, strict=True))
+        best = errors.argmin(0)
+        return cls(mean, WIDTHS[best], shares[best, np.arange(STEPS)])
+
+    def __call__(self, guess: np.ndarray) -> np.ndarray:
+        """Frames ``(n, 10, side, side)``, softened."""
+        softer = [blurred(guess[:, k], width) for k, width in enumerate(self.widths)]
+        apart = np.stack(softer, axis=1) - self.mean
+        found: np.ndarray = self.mean + self.shares[:, None, None] * apart
+        return found
+
+
+def blurred(frames: np.ndarray, width: float) -> np.ndarray:
+    """Gaussian blur ``(..., side, side)`` by `width` pixels; beyond the edge it is dark."""
+    if width == 0:
+        return frames
+    offsets = np.arange(-frames.shape[-1], frames.shape[-1] + 1)
+    places = np.arange(frames.shape[-1])
+    weights = np.exp(-((places - places[:, None]) ** 2) / (2 * width**2))
+    weights /= np.exp(-(offsets**2) / (2 * width**2)).sum()
+    found: np.ndarray = weights @ frames @ weights
+    return found
+
+
+def free_guesses(fitted: np.ndarray, test: int) -> dict[str, np.ndarray]:
+    """Flight without collisions, and the same softened, on test sequences.
+
+    Args:
+        fitted: Training sequences ``(m, 20, 28, 28)``, uint8; the first `TUNED` tune the softening.
+        test: Test sequences.
+
+    Returns:
+        Frames ``(test, 10, 28, 28)`` by name.
+    """
+    last = SEEN - 1
+    mean, tuned = fitted[:, SEEN : SEEN + STEPS].mean(0) / 255, fitted[:TUNED]
+    flights = [
+        free_flight(*(part[:, last] for part in balls.trajectories(split, count)))
+        for split, count in (("train", len(tuned)), ("test", test))
+    ]
+    soften = Softening.fitted(flights[0], tuned[:, SEEN : SEEN + STEPS] / 255, mean)
+    return {FREE: flights[1], SOFTENED: soften(flights[1])}
 
 
 # --- ridge ---------------------------------------------------------------------------------
@@ -153,7 +256,8 @@ def trivial_errors(train: int = 2000, test: int = 500) -> dict[str, np.ndarray]:
         test: Test sequences.
 
     Returns:
-        Errors ``(10,)`` by name. The last four know the true positions, which no network is told.
+        Errors ``(10,)`` by name. The last six know what no network is told: four the true positions
+        of the known frames, two the true positions and velocities at the last of them.
     """
     fitted = balls.sequences("train", train)
     tested = balls.sequences("test", test) / 255
@@ -164,11 +268,11 @@ def trivial_errors(train: int = 2000, test: int = 500) -> dict[str, np.ndarray]:
         "copy of the last frame": copy_last(seen),
     }
     told = {
-        "constant velocity, true positions": straight(x),
+        "straight on from two true positions": straight(x),
         "… and walls": straight(x, walls=True),
         SIMULATION: simulated(x),
-        "… and frame 0: from all three": simulated_from_three(x),
-    }
+        ALL_THREE: simulated_from_three(x),
+    } | free_guesses(fitted, test)
     errors = {name: step_errors(guess, truth) for name, guess in untold.items()}
     errors[f"ridge on the pixels of {train} sequences"] = ridge_errors(train, test)
     return errors | {name: step_errors(guess, truth) for name, guess in told.items()}

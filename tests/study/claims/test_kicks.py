@@ -11,7 +11,7 @@ from shooting.study.claims.loading import Runs
 from shooting.study.experiments.kicks import FACTORS, names, setting
 from shooting.study.experiments.spiral import PROTOCOLS
 
-METRICS = ("short_loss", "long_mse", "first_variation")
+METRICS = ("short_loss", "long_mse", "followed", "first_variation")
 
 
 @pytest.fixture
@@ -79,9 +79,34 @@ def test_a_missing_record_is_no_verdict():
     assert {(p.verdict, p.found) for p in nothing} == {("not run yet", "no records")}
 
 
-def test_the_long_range_is_compared_with_as_many_smooth_particles():
-    found = kicks.long_range(pretended(kicked=0.5))
-    assert {p.status for p in found.values()} == {"reproduced"}
-    assert list(found) == list(PROTOCOLS)
-    equal = kicks.long_range(pretended())  # control
-    assert {p.status for p in equal.values()} == {"not reproduced"}
+def outcomes(by, other, metric):
+    return {kicks.decided(part) for part in kicks.against(by, other, metric).values()}
+
+
+def test_kicks_are_better_where_their_level_is_better():
+    low, even, high = (pretended(kicked=level) for level in (0.5, 1.0, 2.0))
+    for other in ("smooth", "more particles", kicks.BEST_DIRECT):
+        assert outcomes(low, other, "long_mse") == outcomes(high, other, "followed") == {"better"}
+        assert outcomes(high, other, "long_mse") == outcomes(low, other, "followed") == {"worse"}
+        assert outcomes(even, other, "long_mse") == {"undecided"}  # control
+    found = kicks.against(low, "smooth", "short_loss")
+    assert list(found) == [(p, a) for p in PROTOCOLS for a in FACTORS]
+    assert {kicks.told(part) for part in found.values()} == {"0.50, better"}
+    assert kicks.told(kicks.against(low, "smooth", "followed")["paper", 16]) == "0.50, worse"
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_best_direct_setting_is_the_one_with_the_best_median(metric):
+    by = pretended(direct_2_blocks=3.0, direct_4_blocks=0.5, direct_5_blocks=2.0)
+    best = 3.0 if metric in kicks.MORE_IS_BETTER else 0.5
+    for part in kicks.against(by, kicks.BEST_DIRECT, metric).values():
+        assert abs(part.medians[1]) == pytest.approx(best)
+    assert outcomes(by, kicks.BEST_DIRECT, metric) == {"worse"}
+    assert outcomes(by, "smooth", metric) == {"undecided"}  # control
+
+
+def test_the_interval_decides_and_not_the_sign():
+    by = pretended(kicked=0.999)
+    part = kicks.against(by, "smooth", "short_loss")["paper", 16]
+    assert part.medians[0] < part.medians[1]
+    assert kicks.decided(part) == "undecided"

@@ -27,6 +27,75 @@ def test_constant_velocity_is_exact_until_something_is_hit(flights):
     assert ((guess[~free] - truth[~free]) ** 2).mean() > 0.01
 
 
+def met(v):
+    """Scenes in which two balls meet after frame 2: a wall keeps the speed of a ball."""
+    speed = np.linalg.norm(v[:, 2:13], axis=-1)
+    return np.abs(speed - speed[:, :1]).max((1, 2)) > 1e-9  # rounding of a square root
+
+
+def test_free_flight_is_exact_until_two_balls_meet(flights):
+    x, v = flights
+    truth = predict.picture(x[:, 3:13])
+    alone = ~met(v)
+    walls = np.any(v[:, 2] != v[:, 12], axis=(1, 2)) & alone
+    assert 3 < walls.sum() <= alone.sum() < 30  # walls are among what is exact
+    guess = predict.free_flight(x[:, 2], v[:, 2])
+    assert np.array_equal(guess[alone], truth[alone])  # the same operations
+    assert ((guess[~alone] - truth[~alone]) ** 2).mean() > 0.01
+    # controls: walls by reflection, and the velocities of the frame before
+    folded = predict.straight(x[:, :3], walls=True)
+    assert ((folded[walls] - truth[walls]) ** 2).mean() > 1e-3
+    late = predict.free_flight(x[:, 2], v[:, 1])
+    assert ((late[alone] - truth[alone]) ** 2).mean() > 1e-3
+
+
+def test_softening_finds_the_blur_and_the_share_of_each_step():
+    rng = np.random.default_rng(0)
+    guess, mean = rng.normal(size=(6, 10, 9, 9)), rng.normal(size=(10, 9, 9))
+    true = predict.Softening(mean, np.tile([0.0, 0.7], 5), np.linspace(1.0, 0.1, 10))
+    found = predict.Softening.fitted(guess, true(guess), mean)
+    np.testing.assert_allclose(found.widths, true.widths, atol=1e-12)  # the grid, rounded
+    np.testing.assert_allclose(found.shares, true.shares, atol=1e-12)  # float64
+    # control: a truth that has nothing to do with the guess; chance explains some of 486 numbers
+    truth = rng.normal(size=guess.shape)
+    strange = predict.Softening.fitted(guess, truth, 0 * mean)
+    assert (predict.step_errors(strange(guess), truth) > 0.9 * (truth**2).mean((0, 2, 3))).all()
+
+
+def test_softening_costs_nothing_where_it_is_fitted():
+    rng = np.random.default_rng(1)
+    guess, truth = rng.normal(size=(2, 6, 10, 9, 9))
+    mean = truth.mean(0)
+    errors = predict.step_errors(predict.Softening.fitted(guess, truth, mean)(guess), truth)
+    for other in (guess, mean[None]):  # no blur and the share 1, and the share 0
+        assert (errors <= predict.step_errors(other, truth) + 1e-12).all()  # rounding
+    # control: elsewhere it may cost something
+    fresh = rng.normal(size=truth.shape)
+    soft = predict.Softening.fitted(guess, truth, mean)(fresh)
+    assert not (predict.step_errors(soft, fresh) <= predict.step_errors(fresh, fresh)).any()
+
+
+def test_blur_by_hand():
+    spot = np.zeros((9, 9))
+    spot[4, 4] = 1.0
+    assert predict.blurred(spot, 0) is spot
+    soft = predict.blurred(spot, 0.8)
+    # of a Gaussian 5e-7 lies beyond four pixels, five widths
+    assert soft.sum() == pytest.approx(1, abs=1e-5)
+    assert soft[4, 5] / soft[4, 4] == pytest.approx(np.exp(-1 / (2 * 0.8**2)))
+    assert predict.blurred(np.ones((9, 9)), 0.8)[0, 4] < 0.8  # beyond the edge it is dark
+
+
+def test_softening_does_not_see_the_test_scenes(tmp_path, monkeypatch):
+    monkeypatch.setenv("SHOOTING_STATE", str(tmp_path))
+    fitted = balls.make("train", 40)
+    few, more = (predict.free_guesses(fitted, n)[predict.SOFTENED] for n in (3, 9))
+    # matrix products of another size round otherwise
+    np.testing.assert_allclose(few, more[:3], atol=1e-12)
+    others = predict.free_guesses(balls.make("train", 40, start=40), 3)  # control
+    assert np.abs(others[predict.SOFTENED] - few).max() > 1e-3
+
+
 def test_simulation_is_exact_where_nothing_happened_between_the_known_frames(flights):
     x, v = flights
     truth = predict.picture(x[:, 3:13])
@@ -96,9 +165,14 @@ def test_more_knowledge_costs_less(tmp_path, monkeypatch):
     monkeypatch.setenv("SHOOTING_STATE", str(tmp_path))
     errors = predict.trivial_errors(train=100, test=50)
     means = {name: float(value.mean()) for name, value in errors.items()}
-    knowing = [v for k, v in means.items() if "true" in k or k.startswith("…")]
-    assert knowing == sorted(knowing, reverse=True)
-    assert knowing[-1] < 0.02 < means["mean frame"] < means["copy of the last frame"]
+    told = list(means)[3:]
+    positions, velocities = told[:4], told[4:]
+    assert (positions[-1], velocities) == (predict.ALL_THREE, [predict.FREE, predict.SOFTENED])
+    for knowing in ([means[n] for n in positions], [means[n] for n in velocities]):
+        assert knowing == sorted(knowing, reverse=True)
+    assert means[predict.ALL_THREE] < 0.02 < means["mean frame"]
+    assert means["mean frame"] < means["copy of the last frame"]
+    assert means[predict.FREE] < means["… and walls"]  # which misses bounces before frame 2
 
 
 def test_published_means_are_those_of_their_steps():
