@@ -20,11 +20,17 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from matplotlib.colors import to_hex
+
+from shooting.study.figures.contrast import readable
 
 FOLDER = "_figures"  # in the site
 THUMB = re.compile(r'<figure class="thumb" data-name="([\w-]+)"></figure>')
 KINDS = ("svg", "pdf", "png")
 GREY = re.compile(r"(?<=[:\" ])#([0-9a-f]{2})\1\1(?=[;\"])")  # as Matplotlib writes colours
+WORDS = re.compile(
+    r'(<g id="text_\d+">\s*(?:<!--.*?-->\s*)?<g style="fill: )(#[0-9a-f]{6})', re.DOTALL
+)
 DARK_GROUND, DARK_TEXT = (0x12, 0x12, 0x12), (0xCE, 0xD6, 0xDD)  # of the theme's dark mode
 DRAWS = ("save", "save_movie", "show")  # calls that name a figure's files
 MOVING = re.compile(r'<figure class="moving" data-name="([\w-]+)">.*?</figure>', re.DOTALL)
@@ -57,6 +63,18 @@ def figures(notebook: Path) -> dict[str, list[str]]:
         label = cell["metadata"].get("mystnb", {}).get("figure", {}).get("name")
         if label and cell["cell_type"] == "code":
             found[label] = file_names("".join(cell["source"]))
+    return found
+
+
+@functools.cache
+def alternatives(notebooks: Path) -> dict[str, str]:
+    """What each drawing of a folder of notebooks shows, in words, by the name of its files."""
+    found = {}
+    for path in sorted(notebooks.glob("*.ipynb")):
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            words = cell["metadata"].get("mystnb", {}).get("image", {}).get("alt")
+            if words and cell["cell_type"] == "code":
+                found |= dict.fromkeys(file_names("".join(cell["source"])), str(words))
     return found
 
 
@@ -100,11 +118,17 @@ def darkened(svg: str) -> str:
     """A drawing for dark pages: its greys are turned round, its colours stay.
 
     White becomes the theme's dark background, black its text; what has no colour is black in SVG.
+    Words in a colour become light enough to be read.
 
     Args:
         svg: Text of the file.
     """
-    return GREY.sub(_turned, svg).replace("<svg ", f'<svg fill="{_grey(0)}" ', 1)
+    turned = GREY.sub(_turned, svg).replace("<svg ", f'<svg fill="{_grey(0)}" ', 1)
+    return WORDS.sub(_lightened, turned)
+
+
+def _lightened(found: re.Match[str]) -> str:
+    return found[1] + to_hex(readable(found[2], _grey(255)))
 
 
 def _turned(found: re.Match[str]) -> str:
@@ -147,18 +171,19 @@ def _show_drawing(figure: Any, page: str, name: str) -> None:
             image.parent.replace(image, nodes.raw("", drawing, format="html"))
 
 
-def thumbnail(page: str, name: str, *, drawn: bool) -> str:
-    """A figure made small, beside words that say what it shows.
+def thumbnail(page: str, name: str, *, drawn: bool, alt: str) -> str:
+    """A figure made small.
 
     Args:
         page: The page on which it stands.
         name: Of the files.
         drawn: Whether there is an SVG, in two versions, or the stored PNG alone.
+        alt: What it shows, in words.
     """
     start = f'src="{"../" * page.count("/")}{FOLDER}/{name}'
     drawings = {"only-light": ".svg", "only-dark": "-dark.svg"}
     images = [
-        f'<img class="{kind}" {start}{suffix}" loading="lazy" alt="">'
+        f'<img class="{kind}" {start}{suffix}" loading="lazy" alt="{escape(alt, quote=True)}">'
         for kind, suffix in (drawings if drawn else {"stored": ".png"}).items()
     ]
     return f'<figure class="thumb">{"".join(images)}</figure>'
@@ -175,6 +200,7 @@ def stored(notebook: Path, name: str) -> bytes | None:
 
 
 def _fill_thumbnails(app: Any, page: str, _template: str, context: dict[str, Any], _t: Any) -> None:
+    words = alternatives(Path(app.srcdir) / "notebooks")
     place = "" if app.builder.name == "singlehtml" else page  # which is moved to the root
 
     def filled(found: re.Match[str]) -> str:
@@ -183,7 +209,7 @@ def _fill_thumbnails(app: Any, page: str, _template: str, context: dict[str, Any
         if not drawn:
             _store(app, name)
         _offer(app, name)
-        return thumbnail(place, name, drawn=drawn)
+        return thumbnail(place, name, drawn=drawn, alt=words.get(name, ""))
 
     if "body" in context:
         context["body"] = THUMB.sub(filled, context["body"])

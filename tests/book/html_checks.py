@@ -74,13 +74,8 @@ def _ids(path: Path, _written: int) -> frozenset[str]:
 
 
 def images_without_words(page: BeautifulSoup) -> list[str]:
-    """Images of the article whose alternative text is missing or a file name.
-
-    A thumbnail stands beside words that say what it shows: its text is there, and empty.
-    """
-    article = page.find("article") or page
-    small = article.select('figure.thumb > img[alt=""]')
-    shown = [tag for tag in article("img") if not any(tag is one for one in small)]
+    """Images of the article whose alternative text is missing or a file name."""
+    shown = (page.find("article") or page)("img")
     alts = [(tag.get("src", "?"), (tag.get("alt") or "").strip()) for tag in shown]
     return [src for src, alt in alts if len(alt) < 10 or re.fullmatch(r"\S+\.\w{3,4}", alt)]
 

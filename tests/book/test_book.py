@@ -80,7 +80,8 @@ def test_control_a_file_name_is_no_description():
     page = broken('<article><img src="a.png" alt="_images/a.png"><img src="b.png"></article>')
     assert checks.images_without_words(page) == ["a.png", "b.png"]
     thumb = '<article><figure class="thumb"><img src="a.png"{}></figure></article>'
-    assert checks.images_without_words(broken(thumb.format(' alt=""'))) == []
+    assert checks.images_without_words(broken(thumb.format(' alt=""'))) == ["a.png"]
+    assert checks.images_without_words(broken(thumb.format(' alt="a curve that bends"'))) == []
     assert checks.images_without_words(broken(thumb.format(""))) == ["a.png"]
 
 

@@ -71,6 +71,15 @@ def test_findings_are_numbered_and_each_has_a_number_a_picture_and_a_link(front)
     assert not findings(bare)[0][2]
 
 
+def test_a_link_of_a_card_says_what_was_found_and_where_it_leads(front):
+    """To those who hear a page, a list of its links gives these words alone."""
+    for card in front.select(".findings .sd-card"):
+        title = card.select_one(".sd-card-title").get_text(" ", strip=True).partition(" · ")[2]
+        said = card.select_one("a.sd-stretched-link").get_text(" ", strip=True)
+        assert said.startswith(f"{title}: ")
+        assert len(said) > len(title) + 5
+
+
 def test_the_routes_have_three_links_each(front):
     routes = front.select(".routes .sd-card")
     assert [r.select_one(".sd-card-title").text.strip() for r in routes] == [

@@ -64,6 +64,11 @@ def test_no_code_or_table_is_cut(visit, viewport):
     assert visit.cut(viewport) == []
 
 
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_every_formula_is_seen_to_its_end(visit, viewport):
+    assert visit.lost(viewport) == []
+
+
 def test_page_is_accessible(visit, axe):
     """After the tests that look at formulas, since the scan removes them."""
     assert visit.serious(axe, STANDARD) == []
@@ -88,6 +93,9 @@ CONTROL = """<!doctype html><html lang="en"><head><link rel="icon" href="data:,"
 <div class="math">\\[ x = \\nosuchmacro \\]</div>
 <img src="gone.png" alt="an image that is not there"><div style="width: 900px">wide</div>
 <img src="http://stranger.invalid/x.png" alt="an image on another machine">
+<p><span class="math" style="display: inline-flex; max-width: 100%; overflow: hidden">
+\\( a + b + c + d + e + f + g + h + i + j + k + l + m + n + o + p + q + r + s + t + u + v + w \\)
+</span></p>
 <div style="overflow-x: auto"><table><tr><td style="min-width: 900px">wide</td></tr></table></div>
 <img src="data:," id="mute"><p style="color: #bbb; background: #fff">pale words on white</p>
 </article></body></html>"""
@@ -104,6 +112,8 @@ def test_control_a_bad_page_fails_every_check(browser, axe, root, tmp_path):
         assert opened.overflow(PHONE) != []
         assert opened.cut(DESKTOP) == []
         assert len(opened.cut(PHONE)) == 1
+        assert opened.lost(DESKTOP) == []
+        assert len(opened.lost(PHONE)) == 1
         objections = " ".join(opened.serious(axe, STANDARD))
         assert "image-alt" in objections
         assert "color-contrast" in objections

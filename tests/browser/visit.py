@@ -43,6 +43,27 @@ CUT = """() => [...document.querySelectorAll('article div.highlight pre, article
                 + e.textContent.trim().slice(0, 60)]
             : [];
     })"""
+# Formulas of the text whose end is out of sight even when the reader has scrolled to it; what is
+# folded is looked at too. A formula is as wide as its drawing; 1 px is for rounding.
+LOST = """() => {
+    const folds = [...document.querySelectorAll('article details:not([open])')];
+    folds.forEach(fold => { fold.open = true; });
+    const wide = [...document.querySelectorAll('article span.math')]
+        .map(box => [box, box.querySelector('mjx-container > svg')])
+        .filter(([box, svg]) => svg && svg.getBoundingClientRect().width > box.clientWidth + 1);
+    const lost = wide.filter(([box, svg]) => {
+        if (getComputedStyle(box).overflowX === 'hidden') return true;  // no finger moves it
+        box.scrollLeft = 1e6;
+        const gap = svg.getBoundingClientRect().right - box.getBoundingClientRect().right;
+        box.scrollLeft = 0;
+        return gap > 1;
+    });
+    const found = lost.map(([box, svg]) =>
+        `by ${Math.round(svg.getBoundingClientRect().width - box.clientWidth)} px: `
+            + box.parentElement.textContent.trim().slice(0, 60));
+    folds.forEach(fold => { fold.open = false; });
+    return found;
+}"""
 # A scan visits every element; what is repeated a thousand times on a page is kept once: drawings of
 # formulas go, of each kind of word in listings one stays, and of long tables the first rows.
 THIN = """() => {
@@ -134,6 +155,11 @@ class Visit:
         """Code and tables that show only a part of themselves at this window size."""
         self._resize(viewport)
         return self.page.evaluate(CUT)
+
+    def lost(self, viewport: dict[str, int]) -> list[str]:
+        """Formulas of the text that cannot be seen to their end at this window size."""
+        self._resize(viewport)
+        return self.page.evaluate(LOST)
 
     def _resize(self, viewport: dict[str, int]) -> None:
         self.page.set_viewport_size(viewport)

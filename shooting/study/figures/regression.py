@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 
 from shooting.study.data.functions import BOUND, FUNCTIONS
 from shooting.study.experiments.models import MODELS
-from shooting.study.figures.style import MODEL_COLOURS, WIDTH, Colours, PlainLog
+from shooting.study.figures.style import MODEL_COLOURS, PATHS, WIDTH, Colours, PlainLog
 
 LABELS = {
     "quadratic-like": "quadratic-like: $x^2 + 3/(1+x^2)$",
@@ -210,7 +210,7 @@ def mapping_over_depth(results: Sequence[Drawn]) -> Figure:
         if "depth" not in r.arrays:  # every run failed
             continue
         paths = r.arrays["depth"][0]
-        colours = plt.get_cmap("cividis")(np.linspace(0, 1, paths.shape[1]))
+        colours = PATHS(np.linspace(0, 1, paths.shape[1]))
         for path, colour in zip(paths.T, colours, strict=True):
             ax.plot(depth, path, color=colour, lw=1.0)
     axes[0, 0].set_ylabel("x(t)")

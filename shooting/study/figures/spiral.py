@@ -17,7 +17,7 @@ from shooting.study.data.spiral import LENGTH, SAMPLES, trajectory
 from shooting.study.experiments.models import MODELS
 from shooting.study.experiments.orbit import Course, lay_along, true_orbit
 from shooting.study.figures.regression import Drawn, Rule, box, keep_inliers, legend
-from shooting.study.figures.style import MODEL_COLOURS, Colours, PlainLog
+from shooting.study.figures.style import MODEL_COLOURS, PATHS, Colours, PlainLog
 
 ROWS = (
     ("short range", "short_loss", "complexity"),
@@ -131,7 +131,7 @@ def along_orbit(results: Sequence[Drawn], runs: Sequence[int]) -> Figure:
         plane.set(xlim=(-WINDOW, WINDOW), ylim=(-WINDOW, WINDOW), aspect="equal", xlabel="x₁")
         line.axhline(0, color="black", lw=0.8)
         line.set(xlabel="time t", xticks=(0, 5, 10))
-    fig.colorbar(ScalarMappable(SHADES, "viridis"), ax=axes[0], label="time t", shrink=0.8)
+    fig.colorbar(ScalarMappable(SHADES, PATHS), ax=axes[0], label="time t", shrink=0.8)
     axes[0, 0].set_ylabel("x₂")
     axes[1, 0].set_ylabel("periods ahead")
     return fig
@@ -142,11 +142,11 @@ def _against_truth(ax: Axes, path: np.ndarray) -> None:
     truth, time = trajectory().numpy(), np.linspace(0, LENGTH, SAMPLES)
     ax.plot(*truth.T, color="0.7", lw=3.0)
     pieces = list(np.stack([path[:-1], path[1:]], axis=1))
-    ax.add_collection(LineCollection(pieces, array=time[:-1], norm=SHADES, cmap="viridis", lw=1.4))
+    ax.add_collection(LineCollection(pieces, array=time[:-1], norm=SHADES, cmap=PATHS, lw=1.4))
     marked = np.searchsorted(time, CLOCK)
     for k in marked:
         ax.plot(*np.stack([truth[k], path[k]]).T, color="black", lw=0.8, zorder=4)
-    look: dict[str, Any] = {"norm": SHADES, "cmap": "viridis", "edgecolor": "black", "zorder": 5}
+    look: dict[str, Any] = {"norm": SHADES, "cmap": PATHS, "edgecolor": "black", "zorder": 5}
     for (x, y), marker in ((truth[marked].T, "s"), (path[marked].T, "o")):
         ax.scatter(x, y, c=time[marked], marker=marker, s=26, **look)
 

@@ -14,15 +14,21 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
+from matplotlib.colors import ListedColormap, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import LogFormatter
 from matplotlib.transforms import Bbox
 from PIL import Image
 
+from shooting.study.figures.contrast import readable
 from shooting.study.paths import figures_folder
 
 # Okabe-Ito order of seaborn's "colorblind" palette: distinguishable in every common deficiency
 PALETTE: list[tuple[float, float, float]] = [tuple(c) for c in sns.color_palette("colorblind")]
+INKS = {readable(c) for c in PALETTE} - set(PALETTE)  # of words that name something in a colour
+# Of paths in order; without the ends, which vanish on a dark page or on a white one
+PATHS = ListedColormap(mpl.colormaps["viridis"](np.linspace(0.2, 0.75, 256)), "paths")
 
 WIDTH = 7.4  # inches: that of the text, so that letters have one size in all figures
 COLOURS = 48  # of an inline figure, besides those of the palette
@@ -78,6 +84,8 @@ def use_style() -> None:
 def laid_out(fig: Figure) -> Iterator[Bbox]:
     """A figure laid out once for all its files: matplotlib would do it twice for each of them.
 
+    Words in a colour of the palette get a darker one of the same hue that can be read on white.
+
     Args:
         fig: The figure; its layout engine is taken off, so that drawing only draws.
 
@@ -85,6 +93,9 @@ def laid_out(fig: Figure) -> Iterator[Bbox]:
         The box around everything in the figure, with the usual padding, in inches; a figure that is
         narrower than `WIDTH` gets white space at both sides.
     """
+    for word in fig.findobj(Text):
+        if (ink := readable(word.get_color())) != to_rgb(word.get_color()):
+            word.set_color(ink)
     with mpl.rc_context({"figure.constrained_layout.use": False}):
         if fig.get_layout_engine() is not None:
             fig.draw_without_rendering()
@@ -111,7 +122,8 @@ def small_png(fig: Figure) -> bytes:
         fig.savefig(raw, format="png", dpi=fig.dpi, bbox_inches=box)
     image = Image.open(raw).convert("RGB")
     frequent = np.reshape(image.quantize(COLOURS).getpalette() or [], (-1, 3))
-    own = np.round(255 * np.array([(1, 1, 1), (0, 0, 0), *PALETTE]))
+    inks = sorted(INKS & {to_rgb(word.get_color()) for word in fig.findobj(Text)})
+    own = np.round(255 * np.array([(1, 1, 1), (0, 0, 0), *PALETTE, *inks]))
     _with_palette(image, np.vstack([own, frequent])).save(small, format="png", optimize=True)
     return small.getvalue()
 

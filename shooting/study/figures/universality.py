@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from html import escape
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.axes import Axes
@@ -14,7 +13,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 from torch import Tensor
 
-from shooting.study.figures.style import PALETTE
+from shooting.study.figures.style import PALETTE, PATHS
 from shooting.study.universality.approximation import Approximation
 
 # shows the frame that the slider stands at, in every panel of its figure
@@ -59,14 +58,14 @@ def draw_disk(ax: Axes, grid: Tensor, rim: Tensor, *, colour: object = PALETTE[0
 
 
 def draw_shadow(ax: Axes, grid: Tensor, rim: Tensor) -> None:
-    """The true image, heavy and light, to be drawn under an approximation."""
+    """The true image, heavy and orange, to be drawn under an approximation."""
     for lines, width in ((grid, 1.6), (rim, 3.0)):
         curves = [np.asarray(c) for c in lines]
         ax.add_collection(LineCollection(curves, colors=PALETTE[1], linewidths=width, alpha=0.5))
 
 
 def draw_flows(axes: np.ndarray, found: Sequence[Approximation]) -> None:
-    """The disk carried by approximations of one field, the true flow underneath, light.
+    """The disk carried by approximations of one field, the true flow underneath, orange.
 
     Args:
         axes: A row for each approximation, a column for each depth; the start is left out.
@@ -161,7 +160,7 @@ def draw_fan(ax: Axes, depth: Tensor, paths: Tensor) -> np.ndarray:
     Returns:
         The colours ``(n, 4)``.
     """
-    colours: np.ndarray = plt.get_cmap("cividis")(np.linspace(0, 1, paths.shape[1]))
+    colours: np.ndarray = PATHS(np.linspace(0, 1, paths.shape[1]))
     ax.set_prop_cycle(color=colours)
     ax.plot(depth, paths, lw=1.0)
     return colours
@@ -224,7 +223,7 @@ def _window(points: Tensor, *, margin: int = 8) -> str:
 
 
 def _panel(index: int, name: str, drawn: Sequence[str], box: str) -> str:
-    """One panel; those of approximations show the true flow underneath, broad and light."""
+    """One panel; those of approximations show the true flow underneath, broad and orange."""
     colour, groups = to_hex(PALETTE[0 if index else 1]), []
     for k, body in enumerate(drawn):
         hidden = "" if k == len(drawn) - 1 else ' style="display:none"'

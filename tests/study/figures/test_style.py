@@ -10,14 +10,15 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import LogFormatter
 from PIL import Image
 
 from shooting.study.experiments.models import MODELS
 from shooting.study.figures import MODEL_COLOURS, PALETTE, save, use_style
-from shooting.study.figures.style import WIDTH, PlainLog, small_png
+from shooting.study.figures.contrast import ENOUGH, contrast, luminance
+from shooting.study.figures.style import INKS, PATHS, WIDTH, PlainLog, small_png
 
 
 @pytest.fixture(autouse=True)
@@ -39,13 +40,6 @@ def _figure():
     ax.set(xlabel="depth $t$", ylabel=r"$\theta(t)$")
     ax.legend()
     return fig
-
-
-def _luminance(colour) -> float:
-    """Relative luminance of sRGB."""
-    c = np.array(to_rgb(colour))
-    linear = np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
-    return float(linear @ [0.2126, 0.7152, 0.0722])
 
 
 def test_figure_is_written_in_three_formats(folder):
@@ -147,6 +141,33 @@ def test_small_pictures_keep_the_colours_of_the_book():
     assert not wanted <= {c for _, c in plain.convert("RGB").getcolors(256)}  # control
 
 
+def test_words_in_a_colour_can_be_read_and_lines_keep_it(folder):
+    """In the files and in the notebook's picture; white words on a dark cell stay white."""
+    fig, ax = plt.subplots()
+    ax.plot([0, 1], [1, 0], color=PALETTE[1], lw=4)
+    named = ax.annotate("straight", (0.2, 0.2), color=PALETTE[1], size=40, weight="bold")
+    cell = ax.text(0.5, 0.5, "cell", color="white", backgroundcolor="black")
+    before = contrast(named.get_color(), "white")
+    save(fig, "line")
+    assert before < ENOUGH <= contrast(named.get_color(), "white")
+    assert to_rgb(cell.get_color()) == (1, 1, 1)
+    assert ax.lines[0].get_color() == PALETTE[1]
+    drawn = (folder / "line.svg").read_text()
+    assert f"fill: {to_hex(named.get_color())}" in drawn
+    assert f"stroke: {to_hex(PALETTE[1])}" in drawn
+    found = {c for _, c in Image.open(BytesIO(small_png(fig))).convert("RGB").getcolors(256)}
+    assert {tuple(np.rint(255 * np.array(c))) for c in (named.get_color(), PALETTE[1])} <= found
+    assert to_rgb(named.get_color()) in INKS
+
+
+def test_paths_in_order_are_seen_on_white_and_on_dark_pages():
+    ends = PATHS(np.linspace(0, 1, 20))
+    for ground in ("white", "#121212"):  # of the theme's dark mode; 2 as for the models' lines
+        assert min(contrast(c, ground) for c in ends) > 2
+        whole = mpl.colormaps["viridis"](np.linspace(0, 1, 20))
+        assert min(contrast(c, ground) for c in whole) < 2  # control
+
+
 def _png(fig):
     raw = BytesIO()
     fig.savefig(raw, format="png", dpi=fig.dpi)
@@ -185,7 +206,7 @@ def test_model_colours_are_visible_on_white():
     # contrast of graphics against their ground, WCAG 2.1 (1.4.11) asks for 3; lines here are thick
     # and labelled, and the lightest of the palette in use reaches 2
     for colour in MODEL_COLOURS.values():
-        assert 1.05 / (_luminance(colour) + 0.05) > 2
+        assert 1.05 / (luminance(colour) + 0.05) > 2
 
 
 def test_style_is_complete():
