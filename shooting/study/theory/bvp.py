@@ -134,7 +134,8 @@ def continuation(
     p, found = torch.zeros_like(problem.start), []
     for weight in weights:
         now = replace(problem, weight=weight)
-        found.append(newton(partial(end_condition, now, step=step), p))
+        tolerance = max(1e-11, 1e-13 * weight)  # the rounding of F grows with lambda
+        found.append(newton(partial(end_condition, now, step=step), p, tolerance=tolerance))
         p = found[-1].p
     return found
 

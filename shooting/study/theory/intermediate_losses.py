@@ -219,7 +219,10 @@ def solve_kicked(
         iterations: Largest number of steps.
 
     Returns:
-        The last iterate ``(n, S)``; look at `end_gap`.
+        Costates ``(n, S)`` with F zero to half the digits of their precision, relative to lambda.
+
+    Raises:
+        ArithmeticError: If the last iterate does not meet the end condition.
     """
     shape = problem.start.shape
 
@@ -227,7 +230,16 @@ def solve_kicked(
         return end_gap(problem, u.unflatten(-1, shape), step=step).flatten(-2)
 
     start = torch.zeros_like(problem.start) if first is None else first
-    return levenberg_marquardt(gap, start.flatten(), iterations=iterations).reshape(shape)
+    p = levenberg_marquardt(gap, start.flatten(), iterations=iterations).reshape(shape)
+    left = float(end_gap(problem, p, step=step).abs().max())
+    bound = torch.finfo(p.dtype).eps ** 0.5 * problem.weight
+    if not left <= bound:  # NaN is no solution either
+        raise ArithmeticError(
+            f"expected |p(T) + lambda grad l| below {bound:.0e} at lambda = {problem.weight:g}, "
+            f"got {left:.1e} after {iterations} steps; try first=, the solution for a lambda a "
+            "fifth smaller, or more iterations"
+        )
+    return p
 
 
 def fit_ensemble(
@@ -296,6 +308,7 @@ def learn_kicks(problem: Watched, *, step: float = 0.1, iterations: int = 400) -
     model = DynamicParticles(
         problem.field,
         len(problem.start),
+        seed=0,  # drawn, then overwritten
         kicks=problem.times[:-1],
         momentum_scale=1.0,
         solver=Solver(method=METHOD, step=step),

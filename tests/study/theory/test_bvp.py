@@ -109,6 +109,8 @@ def test_multiple_shooting_arrives_where_single_shooting_stalls():
     followed = bvp.continuation(start, [5.0, 20.0, 50.0])[-1].p
     # five steps of 0.05 a segment make the grid of the single shot; both are solved to rounding
     assert torch.allclose(found.p[0, 1], followed, atol=1e-6)
+    far = [5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 500.0]
+    assert bvp.continuation(start, far)[-1].converged
 
 
 def test_newton_reports_failure():

@@ -57,6 +57,18 @@ def test_kicked_shooting_is_the_direct_optimum(problem, direct, costates):
     assert float(k.value(problem, smooth)) > 1.2 * direct.value
 
 
+def test_a_search_that_does_not_arrive_is_an_error(problem, costates):
+    """At lambda = 30 Newton's method from zero ends with |F| above 1000."""
+    far = replace(problem, weight=30.0)
+    with pytest.raises(ArithmeticError, match=r"expected .* at lambda = 30, got .*; try first="):
+        k.solve_kicked(far, step=0.05)
+    p = costates
+    for weight in (12.0, 15.0, 20.0, 30.0):  # control: the same lambda, reached in small steps
+        p = k.solve_kicked(replace(problem, weight=weight), first=p, step=0.05)
+    # the residual is at rounding level, times the condition number
+    assert float(k.end_gap(far, p, step=0.05).abs().max()) < 1e-9
+
+
 def test_direct_control_jumps_as_predicted(problem, direct):
     half = direct.states.shape[0] // 2
     predicted = k.jump(problem, 0, direct.states[half])
