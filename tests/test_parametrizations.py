@@ -913,3 +913,26 @@ def test_particles_of_wrong_shape_are_refused():
     init = ParticleInit(x=lambda g, shape: normal(1.0)(g, (shape[0] + 1, shape[1])))
     with refused("(5, 2)", "(4, 2)"):
         DynamicParticles(_field(), 4, init=init, seed=0)
+
+
+@EVERY
+def test_blocks_without_a_seed_ask_the_generator_of_pytorch(name):
+    kind = {**MODELS}[name]
+    torch.manual_seed(1)
+    one, two = kind(_field(), seed=None), kind(_field(), seed=None)
+    torch.manual_seed(1)
+    again = kind(_field(), seed=None)
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), again.parameters(), strict=True))
+    assert not torch.equal(flat(one), flat(two))
+    assert torch.equal(flat(kind(_field(), seed=two.seed)), flat(two))
+    before = torch.get_rng_state()
+    kind(_field(), seed=3), kind(_field(), seeds=[3, 4])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_state_of_another_kind_is_refused():
+    one, other = (MODELS[f"{kind} particles"](_field()) for kind in ("dynamic", "static"))
+    with pytest.raises(
+        ValueError, match="with kind StaticParticles, got one with DynamicParticles"
+    ):
+        other.load_state_dict(one.state_dict())

@@ -93,6 +93,26 @@ def test_optimisers(make):
 
 
 @every_model
+def replica(module: nn.Module) -> nn.Module:
+    """As `torch.nn.parallel.replicate` makes it, which asks for two GPUs: tensors in attributes."""
+    made = module._replicate_for_data_parallel()
+    for name, part in module._modules.items():
+        made._modules[name] = replica(part)
+    for name, w in [*module._parameters.items(), *module._buffers.items()]:
+        setattr(made, name, 1.0 * w)
+    return made
+
+
+@every_model
+def test_replicas(build):
+    net, x = Block(build), draw(0, 6, 3)
+    halves = torch.cat([replica(net)(part) for part in x.split(3)])
+    assert gap(halves, net(x)) < EXACT
+    found = torch.autograd.grad(halves.square().mean(), list(net.parameters()))
+    assert apart(list(found), gradients(net, x)) < EXACT
+    assert not list(replica(net).parameters())  # what a block must not ask
+
+
 @pytest.mark.parametrize("reentrant", [True, False])
 def test_checkpointing(build, reentrant):
     x = draw(0, 8, 3)
