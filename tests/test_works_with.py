@@ -92,7 +92,6 @@ def test_optimisers(make):
     assert all((p != q).any() for p, q in zip(before, net.parameters(), strict=True))
 
 
-@every_model
 def replica(module: nn.Module) -> nn.Module:
     """As `torch.nn.parallel.replicate` makes it, which asks for two GPUs: tensors in attributes."""
     made = module._replicate_for_data_parallel()
@@ -113,6 +112,7 @@ def test_replicas(build):
     assert not list(replica(net).parameters())  # what a block must not ask
 
 
+@every_model
 @pytest.mark.parametrize("reentrant", [True, False])
 def test_checkpointing(build, reentrant):
     x = draw(0, 8, 3)
