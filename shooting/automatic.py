@@ -26,6 +26,7 @@ from shooting.fixed import FixedDict
 from shooting.metrics import Metric, metric
 from shooting.randomness import generator
 from shooting.spaces import Slot
+from shooting.transforms import pull
 
 VelocityFn = Callable[[dict[str, Tensor], dict[str, Tensor]], Mapping[str, Tensor]]
 # relative; a function that is linear misses by rounding only, one that is not by the order of 1
@@ -132,12 +133,12 @@ class AutomaticField(VectorField):
 
     def theta(self, q: Tensor, p: Tensor) -> Control:
         r"""(3.3): $\theta_b = M_b^{-1}\,\partial_{\theta_b} \sum_j p_j\cdot f(q_j,\theta)$."""
-        pull = torch.func.vjp(functools.partial(self.velocity, q), self._nothing(q))[1]
-        return {k: self.metrics[k].solve(g) for k, g in pull(p)[0].items()}
+        (found,) = pull(functools.partial(self.velocity, q), (self._nothing(q),), p)
+        return {k: self.metrics[k].solve(g) for k, g in found.items()}
 
     def pull_back(self, z: Tensor, p: Tensor, theta: Control) -> Tensor:
         r"""$(\mathrm{d}_z f)^\top p$ for each row."""
-        back: Tensor = torch.func.vjp(lambda y: self.velocity(y, theta), z)[1](p)[0]
+        back: Tensor = pull(lambda y: self.velocity(y, theta), (z,), p)[0]
         return back
 
     def penalty(self, theta: Control) -> Tensor:

@@ -6,8 +6,9 @@ that reads values. Nothing here asks for a value, and each question takes well u
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +56,41 @@ def autocast(like: Tensor) -> bool:
 def unmixed(like: Tensor) -> AbstractContextManager[object]:
     """A block in which autocast is off: a solve runs in the type of what it is given."""
     return torch.autocast(like.device.type, enabled=False) if autocast(like) else nullcontext()
+
+
+def pull(function: Callable[..., Any], inputs: Sequence[Any], bar: Any) -> Any:
+    """The transposed derivative of a function, applied to bar; one part for each input.
+
+    `torch.func.vjp` refuses hooks on saved tensors, of which `torch.utils.checkpoint` and
+    `save_on_cpu` consist: they rest meanwhile. What autograd saves inside stays as it is, so that
+    numbers are those without hooks, and that part is neither recomputed nor moved.
+    """
+    with _unhooked():
+        return torch.func.vjp(function, *inputs)[1](bar)
+
+
+def _unhooked() -> AbstractContextManager[object]:
+    """A block without hooks on saved tensors; where there are none, which is the rule, nothing."""
+    if torch.compiler.is_compiling() or _top_hooks() is None:
+        return nullcontext()
+    return _resting()
+
+
+@contextmanager
+def _resting() -> Iterator[None]:
+    hooks = []
+    while (top := _top_hooks()) is not None:
+        torch._C._autograd._pop_saved_tensors_default_hooks()
+        hooks.append(top)
+    try:
+        yield
+    finally:
+        for pack, unpack in reversed(hooks):
+            torch._C._autograd._push_saved_tensors_default_hooks(pack, unpack)
+
+
+def _top_hooks() -> tuple[Any, Any] | None:
+    return torch._C._autograd._top_saved_tensors_default_hooks(True)
 
 
 def _dual(t: Tensor) -> bool:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch._dynamo.utils import counters
 from torch._subclasses import FakeTensorMode
 from torch.autograd import forward_ad
+from torch.autograd.graph import saved_tensors_hooks
 from torch.func import (
     functional_call,
     grad,
@@ -44,7 +45,7 @@ from shooting.adjoint import energy
 from shooting.errors import require_finite
 from shooting.parametrizations import Controlled
 from shooting.routes import choose, obstacle
-from shooting.transforms import autocast, differentiator, observer, readable, unmixed
+from shooting.transforms import autocast, differentiator, observer, pull, readable, unmixed
 
 pytestmark = [
     pytest.mark.usefixtures("float64"),
@@ -445,6 +446,28 @@ def test_a_level_of_forward_mode_alone_changes_no_route():
 def test_energy_leaves_its_node_to_transforms():
     q, p = draw(0, 5, 8), draw(1, 5, 8)
     assert gap(grad(energy, 1)(FIELD, q, p), grad(FIELD.energy)(q, p)) <= EXACT
+
+
+def test_hooks_on_saved_tensors_rest_in_a_pull_back_and_come_back_in_their_order():
+    x, seen = draw(0, 3).requires_grad_(), []
+
+    def hooks(name: str) -> saved_tensors_hooks:
+        return saved_tensors_hooks(lambda t: seen.append(name) or t, lambda t: t)
+
+    with hooks("outer"):
+        with hooks("inner"):
+            with pytest.raises(RuntimeError, match="saved tensor hooks"):
+                torch.func.vjp(torch.sin, x)  # the control
+            (found,) = pull(torch.sin, (x,), torch.ones(3))
+            with pytest.raises(ZeroDivisionError):
+                pull(lambda y: y / (1 // 0), (x,), torch.ones(3))
+            assert not seen
+            x.sin()
+        x.sin()
+    x.sin()
+    assert seen == ["inner", "outer"]
+    assert gap(found, x.cos()) <= EXACT
+    assert gap(torch.autograd.grad(found.sum(), x)[0], -x.sin()) <= EXACT
 
 
 def test_autocast_is_off_inside_and_on_again_after():
