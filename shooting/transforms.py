@@ -13,6 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+# PyTorch 2.6 does not tell an export from a compilation
+_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
 
 
 def differentiator(tensors: Sequence[Tensor]) -> str | None:
@@ -37,6 +41,11 @@ def observer(tensors: Sequence[Tensor]) -> str | None:
         return "a mode that dispatches (a trace, a count, fake tensors)"
     strange = [type(t).__name__ for t in tensors if type(t) not in (Tensor, nn.Parameter)]
     return f"a tensor of type {strange[0]}" if strange else None
+
+
+def symbolic(*sizes: int) -> bool:
+    """Whether sizes may stand for any number, as in an export: none may then decide anything."""
+    return _exporting() or any(isinstance(n, torch.SymInt) for n in sizes)
 
 
 def readable(value: Tensor) -> bool:
@@ -65,8 +74,27 @@ def pull(function: Callable[..., Any], inputs: Sequence[Any], bar: Any) -> Any:
     `save_on_cpu` consist: they rest meanwhile. What autograd saves inside stays as it is, so that
     numbers are those without hooks, and that part is neither recomputed nor moved.
     """
+    if _exporting() and not torch.compiler.is_dynamo_compiling():
+        return _exported_pull(function, inputs, bar)
     with _unhooked():
         return torch.func.vjp(function, *inputs)[1](bar)
+
+
+def _exported_pull(function: Callable[..., Any], inputs: Sequence[Any], bar: Any) -> Any:
+    """The same by autograd: what `torch.func` does cannot be written into an exported graph."""
+    if not torch.is_grad_enabled():  # changes of the mode inside a graph gave wrong numbers
+        raise ValueError(
+            "expected an export in which autograd records the derivative of a function, got one "
+            "without; try Solver(route='autograd'), and torch.export outside torch.no_grad()"
+        )
+    flat, spec = tree_flatten(list(inputs))
+    # clones, which pass gradients on to what they come from
+    leaves = [t if t.requires_grad else t.clone().requires_grad_() for t in flat]
+    value = function(*tree_unflatten(leaves, spec))
+    found = torch.autograd.grad(
+        value, leaves, bar, create_graph=True, allow_unused=True, materialize_grads=True
+    )
+    return tree_unflatten(list(found), spec)
 
 
 def _unhooked() -> AbstractContextManager[object]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -34,9 +35,12 @@ from shooting import (
     AutomaticField,
     DynamicDirect,
     DynamicParticles,
+    Field,
+    Function,
     Solver,
     StaticDirect,
     StaticParticles,
+    Term,
     UpDown,
     native,
     routes,
@@ -45,7 +49,15 @@ from shooting.adjoint import energy
 from shooting.errors import require_finite
 from shooting.parametrizations import Controlled
 from shooting.routes import choose, obstacle
-from shooting.transforms import autocast, differentiator, observer, pull, readable, unmixed
+from shooting.transforms import (
+    autocast,
+    differentiator,
+    observer,
+    pull,
+    readable,
+    symbolic,
+    unmixed,
+)
 
 pytestmark = [
     pytest.mark.usefixtures("float64"),
@@ -310,6 +322,13 @@ def test_a_traced_model_is_the_model():
     assert gap(traced(2 * x), model(2 * x, TIMES)[-1]) <= EXACT
 
 
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("kind", ["static particles", "dynamic direct", "static direct"])
+def test_other_models_are_not_traced(kind):
+    with refused("torch.jit.trace", "try torch.export"):
+        torch.jit.trace(End(MODELS[kind]()), (draw(0, 4, 2),), check_trace=False)
+
+
 # --- compilers -------------------------------------------------------------------------------
 
 
@@ -381,6 +400,58 @@ def test_an_exported_model_is_the_model(build):
     model, x = build(solver=Solver(method="midpoint", step=1.0)), draw(0, 4, 2)
     module = torch.export.export(End(model), (x,)).module()
     assert gap(module(2 * x), model(2 * x, TIMES)[-1]) <= EXACT
+
+
+BATCH = {"x": {0: torch.export.Dim("b", min=2, max=4096)}}
+ONE_STEP = Solver(method="midpoint", step=1.0)
+
+
+@every_model
+@pytest.mark.parametrize("how", [{}, {"seeds": (0, 1)}], ids=["one run", "two runs"])
+def test_an_exported_model_takes_any_number_of_rows(build, how):
+    model = build(solver=ONE_STEP, **how)
+    module = torch.export.export(End(model), (draw(0, 8, 2),), dynamic_shapes=BATCH).module()
+    for rows in (8, 3, 200):
+        x = draw(rows, rows, 2)
+        assert gap(module(x), model(x, TIMES)[..., -1, :, :]) <= EXACT
+
+
+EXPORTED = {
+    "matrix": (FIELDS["affine-spd"](1, 2, "tanh"), "auto"),
+    "drift": (OPEN_FIELDS["second-order"]("tanh"), "auto"),
+    "own activation": (UpDown(2, 3, sigma=nn.functional.gelu), "autograd"),
+    "own feature": (
+        Field({"x": 2}, [Term("A", "x", Function(torch.sin, reads=("x",)))]),
+        "autograd",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EXPORTED)
+def test_an_export_of_other_fields_takes_any_number_of_rows(name):
+    field, route = EXPORTED[name]
+    model = DynamicParticles(field, 3, solver=replace(ONE_STEP, route=route))
+    start = (draw(0, 8, 2),)
+    module = torch.export.export(End(model), start, dynamic_shapes=BATCH, strict=False).module()
+    for rows in (8, 3):
+        x = draw(rows, rows, 2)
+        assert gap(module(x), model(x, TIMES)[-1]) <= EXACT
+
+
+def test_what_cannot_be_exported_says_so():
+    x = (draw(0, 4, 2),)
+    own_activation = DynamicParticles(EXPORTED["own activation"][0], 3, solver=ONE_STEP)
+    with refused("route='autograd'"):
+        torch.export.export(End(own_activation), x, strict=False)
+    with refused("StaticParticles", "Function"):
+        torch.export.export(End(DynamicParticles(OTHERS["automatic"], 3)), x, strict=False)
+
+
+def test_the_form_is_counted_where_sizes_are_numbers():
+    solver = Solver()
+    assert solver.active_form(FIELD, 5, 10) == "kernel"
+    assert solver.active_form(FIELD, 100, 10) == "theta"
+    assert symbolic(5, 10) is False
 
 
 # --- autocast --------------------------------------------------------------------------------
