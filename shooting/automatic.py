@@ -9,10 +9,11 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from shooting.errors import (
     require_callable,
@@ -26,6 +27,7 @@ from shooting.fixed import FixedDict
 from shooting.metrics import Metric, metric
 from shooting.randomness import generator
 from shooting.spaces import Slot
+from shooting.transforms import pull, symbolic
 
 VelocityFn = Callable[[dict[str, Tensor], dict[str, Tensor]], Mapping[str, Tensor]]
 # relative; a function that is linear misses by rounding only, one that is not by the order of 1
@@ -44,7 +46,9 @@ class AutomaticField(VectorField):
     Args:
         function: f(z, theta): from the slots of n samples, each ``(n, width)`` or channels first
             ``(n, channels, *sites)``, and the controls by name, to the velocities by slot, in the
-            same shapes; a slot left out has velocity 0. Each sample by itself.
+            same shapes; a slot left out has velocity 0. Each sample by itself. Leave the memory
+            format as it comes: `torch.nn.GroupNorm` on ``channels_last`` images can end the
+            process.
         slots: Width of each slot in packing order, or a `Slot` for an image.
         controls: Shape of each control $\theta_b$, as the function wants it.
         weights: Metric of each control: a positive number, or a matrix that acts on the first
@@ -75,6 +79,7 @@ class AutomaticField(VectorField):
         if weights is not None:
             require_mapping(weights, "weights", example="{'A': 1.0}")
         self.metrics = FixedDict(_metrics(shapes, weights or {}))
+        self._normed = _check_call(self)
         _check_linear(self)
         self._frozen = True
 
@@ -118,26 +123,39 @@ class AutomaticField(VectorField):
 
     def _once(self, z: Tensor, theta: Control) -> Tensor:
         """One run: the function between the packed state and its own shapes."""
-        parts = self.split(z)
-        given = {k: self.spaces[k].first(part) for k, part in parts.items()}
-        found = self.function(given, self.shaped(theta))
+        found = self.function(self._given(z), self.shaped(theta))
         out = {
             k: self.spaces[k].last(found[k]) if k in found else torch.zeros_like(part)
-            for k, part in parts.items()
+            for k, part in self.split(z).items()
         }
         return self.pack(out)
+
+    def _given(self, z: Tensor) -> dict[str, Tensor]:
+        """The slots of a state ``(n, S)`` as the function gets them, channels first.
+
+        In memory channels are last, which is the faster; but there PyTorch's `group_norm` fails in
+        `vmap`, and its backward ends the process if the image needs no gradient.
+        """
+        parts = {k: self.spaces[k].first(part) for k, part in self.split(z).items()}
+        return {k: part.contiguous() for k, part in parts.items()} if self._normed else parts
 
     def _nothing(self, z: Tensor) -> Control:
         return {k: z.new_zeros(*z.shape[:-2], *shape) for k, shape in self.shapes.items()}
 
     def theta(self, q: Tensor, p: Tensor) -> Control:
         r"""(3.3): $\theta_b = M_b^{-1}\,\partial_{\theta_b} \sum_j p_j\cdot f(q_j,\theta)$."""
-        pull = torch.func.vjp(functools.partial(self.velocity, q), self._nothing(q))[1]
-        return {k: self.metrics[k].solve(g) for k, g in pull(p)[0].items()}
+        (found,) = pull(functools.partial(self.velocity, q), (self._nothing(q),), p)
+        return {k: self.metrics[k].solve(g) for k, g in found.items()}
 
     def pull_back(self, z: Tensor, p: Tensor, theta: Control) -> Tensor:
         r"""$(\mathrm{d}_z f)^\top p$ for each row."""
-        back: Tensor = torch.func.vjp(lambda y: self.velocity(y, theta), z)[1](p)[0]
+        if symbolic():
+            raise ValueError(
+                "expected no torch.export of a dynamic model of an AutomaticField, whose costates "
+                "no exported graph can hold, got one; try StaticParticles, a direct model, or a "
+                "Field with a Function"
+            )
+        back: Tensor = pull(lambda y: self.velocity(y, theta), (z,), p)[0]
         return back
 
     def penalty(self, theta: Control) -> Tensor:
@@ -203,13 +221,27 @@ def kinds() -> Iterator[tuple[torch.dtype, str]]:
             yield dtype, device
 
 
-def _check_call(field: AutomaticField) -> None:
-    """Call the function as a solve will, and look at what it returns."""
+class _Norms(TorchDispatchMode):
+    """Sees whether groups of channels are normalised."""
+
+    seen = False
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> object:
+        self.seen |= func is torch.ops.aten.native_group_norm.default
+        return func(*args, **(kwargs or {}))
+
+
+@torch.no_grad()
+def _check_call(field: AutomaticField) -> bool:
+    """Call the function as a solve will, look at what it returns, and whether it takes norms."""
     z = _draw("z", (3, field.size))
     parts = {k: field.spaces[k].first(part) for k, part in field.split(z).items()}
     want = {k: tuple(part.shape) for k, part in parts.items()}
     try:
-        found: object = field.function(parts, field.shaped(field._nothing(z)))
+        with _Norms() as norms:  # type: ignore[no-untyped-call]
+            found: object = field.function(parts, field.shaped(field._nothing(z)))
     except (TypeError, RuntimeError, LookupError, AttributeError) as error:
         raise ValueError(
             f"expected a function of slots {want} and controls {dict(field.controls)}, got "
@@ -225,12 +257,12 @@ def _check_call(field: AutomaticField) -> None:
             f"expected velocities by slot, of the shapes {want}, got {shown(got)}; return them "
             "like the slots"
         )
+    return norms.seen
 
 
 @torch.no_grad()
 def _check_linear(field: AutomaticField) -> None:
     """Try the function on random samples and controls."""
-    _check_call(field)
     z = _draw("z", (3, field.size))
     one, two = ({k: _draw(k + n, s) for k, s in field.shapes.items()} for n in "12")
     both = {k: 2 * one[k] - 3 * two[k] for k in one}

@@ -158,7 +158,7 @@ def require_real(
     """Check that a setting is a finite number within bounds.
 
     Args:
-        value: The setting; a tensor or array without axes is a number, too.
+        value: The setting; a tensor or array without axes is a number, too, unless it is trained.
         what: Its name in the error, with an article.
         least: The smallest number allowed.
         above: What it has to exceed.
@@ -169,8 +169,14 @@ def require_real(
         The number, as a float.
 
     Raises:
-        ValueError: If it is no number, not finite, or out of bounds.
+        ValueError: If it is no number, not finite, out of bounds, or asks for a gradient, which
+            would be lost.
     """
+    if isinstance(value, Tensor) and value.requires_grad:
+        raise ValueError(
+            f"expected {what} to be a fixed number, got a trained {shown(value)[2:]}; try its "
+            "detach(), and leave what is learned to controls and parameters"
+        )
     number = _real(value)
     if math.isfinite(number) and number >= least and above < number < below:
         return number

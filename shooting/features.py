@@ -24,6 +24,7 @@ from shooting.errors import (
     require_names,
     require_text,
 )
+from shooting.transforms import pull
 
 Parts = Mapping[str, Tensor]
 
@@ -270,7 +271,7 @@ class Function(Feature):
     def pull_back(self, parts: Parts, bar: Tensor) -> dict[str, Tensor]:
         """By `torch.func.vjp`, which can be differentiated again."""
         inputs = tuple(parts[name] for name in self.reads)
-        back = torch.func.vjp(self.function, *inputs)[1](bar)
+        back = pull(self.function, inputs, bar)
         return dict(zip(self.reads, back, strict=True))
 
     def __str__(self) -> str:

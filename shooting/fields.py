@@ -91,7 +91,7 @@ class Drift:
     Attributes:
         out: Slot whose velocity it feeds; the feature must have the slot's width.
         feature: The feature; a slot's name stands for the slot itself.
-        factor: The number c.
+        factor: The number c; it is not learned.
     """
 
     out: str
@@ -103,7 +103,8 @@ class Drift:
         if self.feature is None:
             raise ValueError("expected a drift with a feature, got None; try Drift('x', 'v')")
         object.__setattr__(self, "feature", _feature(self.feature, "a drift"))
-        require_real(self.factor, "the factor of a drift")
+        # a float: a tensor could be changed later
+        object.__setattr__(self, "factor", require_real(self.factor, "the factor of a drift"))
 
     @property
     def phi(self) -> Feature:

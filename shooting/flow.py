@@ -46,7 +46,7 @@ from shooting.solvers import (
     runge_kutta,
 )
 from shooting.times import check_times, moves, nudge
-from shooting.transforms import autocast, unmixed
+from shooting.transforms import autocast, symbolic, unmixed
 
 Times = Tensor | Sequence[float | Tensor]
 FORMS = ("auto", "theta", "kernel")
@@ -66,8 +66,9 @@ class Solver:
         step: Upper bound of the step length (fixed-step methods), or ``auto``: in each call the
             largest of T/4, T/8, ... that meets the tolerance, one for all runs; see `shoot_step`.
         tolerance: Relative error of the states that ``step="auto"`` allows.
-        form: ``theta``, ``kernel``, or ``auto``: the one with fewer operations (the routes
-            ``adjoint`` and ``native`` know only the kernel form of `shoot`).
+        form: ``theta``, ``kernel``, or ``auto``: the one with fewer operations, ``kernel``
+            under `torch.export` (the routes ``adjoint`` and ``native`` know only the kernel form of
+            `shoot`).
         route: ``autograd`` (PyTorch records every operation), ``adjoint`` (one node of autograd
             per solve), ``native`` (the same, compiled), ``torchdiffeq`` (the reference), or
             ``auto``: the fastest that applies. The variable ``SHOOTING_ROUTE`` replaces auto
@@ -138,9 +139,15 @@ class Solver:
         return choose(self.route, self.method, self.form, field, tensors, verb)
 
     def active_form(self, field: VectorField, particles: int, rows: int) -> str:
-        """The form that will be taken, by operation count if ``auto``."""
+        """The form that will be taken, by operation count if ``auto``.
+
+        Where a size is a symbol, as in an export, counts would tie it to one number: the kernel
+        form then.
+        """
         if self.form != "auto" or not isinstance(field, Field):
             return "theta" if self.form == "auto" else self.form
+        if symbolic(particles, rows):
+            return "kernel"
         cost = field.flops(particles, rows)
         return "theta" if cost["theta"] <= cost["kernel"] else "kernel"
 
@@ -266,7 +273,8 @@ def carry(
         Data states ``(*runs, times, n, S)``.
 
     Raises:
-        ValueError: If shapes do not fit the field or each other, or the route does not apply.
+        ValueError: If shapes do not fit the field or each other, the route does not apply, or
+            `torch.jit.trace` looks on.
     """
     solver = _checked_solver(solver)
     blocks, runs = _check_control(field, theta)
@@ -551,6 +559,11 @@ def _alike(states: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _check_control(field: VectorField, theta: Control) -> tuple[int, torch.Size]:
     """Number of blocks and run axes of a control."""
     check_field(field)
+    if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+        raise ValueError(
+            "expected a dynamic model with particles in torch.jit.trace, got a solve with given "
+            "controls, of a static or a direct model; try torch.export"
+        )
     if not isinstance(theta, dict) or set(theta) != set(field.shapes):
         theta = cast(Control, require_mapping(theta, "controls", example="field.theta(q, p)"))
     if set(theta) != set(field.shapes):

@@ -6,12 +6,17 @@ that reads values. Nothing here asks for a value, and each question takes well u
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+# PyTorch 2.6 does not tell an export from a compilation
+_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
 
 
 def differentiator(tensors: Sequence[Tensor]) -> str | None:
@@ -38,6 +43,11 @@ def observer(tensors: Sequence[Tensor]) -> str | None:
     return f"a tensor of type {strange[0]}" if strange else None
 
 
+def symbolic(*sizes: int) -> bool:
+    """Whether sizes may stand for any number, as in an export: none may then decide anything."""
+    return _exporting() or any(isinstance(n, torch.SymInt) for n in sizes)
+
+
 def readable(value: Tensor) -> bool:
     """Whether a value can be read at once: in this machine's memory, and nobody looks on.
 
@@ -55,6 +65,60 @@ def autocast(like: Tensor) -> bool:
 def unmixed(like: Tensor) -> AbstractContextManager[object]:
     """A block in which autocast is off: a solve runs in the type of what it is given."""
     return torch.autocast(like.device.type, enabled=False) if autocast(like) else nullcontext()
+
+
+def pull(function: Callable[..., Any], inputs: Sequence[Any], bar: Any) -> Any:
+    """The transposed derivative of a function, applied to bar; one part for each input.
+
+    `torch.func.vjp` refuses hooks on saved tensors, of which `torch.utils.checkpoint` and
+    `save_on_cpu` consist: they rest meanwhile. What autograd saves inside stays as it is, so that
+    numbers are those without hooks, and that part is neither recomputed nor moved.
+    """
+    if _exporting() and not torch.compiler.is_dynamo_compiling():
+        return _exported_pull(function, inputs, bar)
+    with _unhooked():
+        return torch.func.vjp(function, *inputs)[1](bar)
+
+
+def _exported_pull(function: Callable[..., Any], inputs: Sequence[Any], bar: Any) -> Any:
+    """The same by autograd: what `torch.func` does cannot be written into an exported graph."""
+    if not torch.is_grad_enabled():  # changes of the mode inside a graph gave wrong numbers
+        raise ValueError(
+            "expected an export in which autograd records the derivative of a function, got one "
+            "without; try Solver(route='autograd'), and torch.export outside torch.no_grad()"
+        )
+    flat, spec = tree_flatten(list(inputs))
+    # clones, which pass gradients on to what they come from
+    leaves = [t if t.requires_grad else t.clone().requires_grad_() for t in flat]
+    value = function(*tree_unflatten(leaves, spec))
+    found = torch.autograd.grad(
+        value, leaves, bar, create_graph=True, allow_unused=True, materialize_grads=True
+    )
+    return tree_unflatten(list(found), spec)
+
+
+def _unhooked() -> AbstractContextManager[object]:
+    """A block without hooks on saved tensors; where there are none, which is the rule, nothing."""
+    if torch.compiler.is_compiling() or _top_hooks() is None:
+        return nullcontext()
+    return _resting()
+
+
+@contextmanager
+def _resting() -> Iterator[None]:
+    hooks = []
+    while (top := _top_hooks()) is not None:
+        torch._C._autograd._pop_saved_tensors_default_hooks()
+        hooks.append(top)
+    try:
+        yield
+    finally:
+        for pack, unpack in reversed(hooks):
+            torch._C._autograd._push_saved_tensors_default_hooks(pack, unpack)
+
+
+def _top_hooks() -> tuple[Any, Any] | None:
+    return torch._C._autograd._top_saved_tensors_default_hooks(True)
 
 
 def _dual(t: Tensor) -> bool:

@@ -550,8 +550,9 @@ TARGETS: dict[str, Target] = {
         consts(0.5, 2, 2.5), {**NO_NUMBER, **consts(-1.0, 0, INF, NAN)}),
         "times": Kind(consts([0.0, 1.0], (0, 0.5, 1)),
                       {**STRANGE, **consts([0.5, 1.0], [1.0, 0.0])}),
-        "bound": Kind(consts(1e6, 10), {**NO_NUMBER, **consts(-1.0, 0, NAN)})},
-        ("times", "bound")),
+        "bound": Kind(consts(1e6, 10), {**NO_NUMBER, **consts(-1.0, 0, NAN)}),
+        "axes": Kind(consts(None, 1), without(count().wrong, "None"))},
+        ("times", "bound", "axes")),
     "Drift": Target(constructed(Drift), {"out": SLOT, "feature": NO_FEATURE, "factor": FREE},
                     ("factor",)),
     "DynamicDirect": Target(used(DynamicDirect, "field"), {

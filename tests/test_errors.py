@@ -12,6 +12,7 @@ from shooting.errors import (
     require_choice,
     require_count,
     require_finite,
+    require_real,
     require_shape,
 )
 
@@ -59,6 +60,19 @@ def test_whole_numbers_are_counts_whatever_their_type(value):
 def test_what_is_no_count_is_refused(value, bounds, words):
     with refused(f"expected the batch to be a whole number {words}"):
         require_count(value, "the batch", **bounds)
+
+
+@pytest.mark.parametrize("value", [2, 2.0, np.float32(2), torch.tensor(2.0)])
+def test_real_numbers_are_floats_whatever_their_type(value):
+    found = require_real(value, "the depth T")
+    assert (type(found), found) == (float, 2.0)
+
+
+def test_a_trained_number_whose_gradient_would_be_lost_is_refused():
+    trained = torch.nn.Parameter(torch.tensor(2.0))
+    with refused("the depth T to be a fixed number", "a trained torch.float32 Parameter"):
+        require_real(trained, "the depth T")
+    assert require_real(trained.detach(), "the depth T") == 2.0
 
 
 def test_finite_values_pass():

@@ -9,7 +9,7 @@ import torch
 from problems import refused
 from torch import nn
 
-from shooting import DynamicDirect, DynamicParticles, UpDown, paste
+from shooting import ConvUpDown, DynamicDirect, DynamicParticles, StaticDirect, UpDown, paste
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -55,6 +55,54 @@ def test_every_piece_starts_where_the_last_one_ended_with_a_lift_of_its_own():
     assert not long.positions.requires_grad
     # control: a single solve over the whole depth is another trajectory
     assert not torch.allclose(model(x0, [0.0, 0.5, 1.0, 1.5, 2.0]), by_hand)
+
+
+CONV = ConvUpDown(1, 2, sites=(5, 4))
+IMAGES = {
+    "dynamic particles": lambda **how: DynamicParticles(CONV, 3, **how),
+    "static direct": lambda **how: StaticDirect(CONV, **how),
+}
+
+
+@pytest.mark.parametrize("kind", IMAGES)
+@pytest.mark.parametrize("how", [{}, {"seeds": (0, 1)}], ids=["one run", "two runs"])
+def test_images_are_followed_like_vectors(kind, how):
+    model, x0 = IMAGES[kind](**how), torch.randn(3, 1, 5, 4)
+    long = paste(model, x0, 1.5, times=[0.0, 0.5, 1.0])
+    one = model(x0, [0.0, 0.5, 1.0])
+    two = model(one[..., -1, :, :, :, :], [0.0, 0.5, 1.0])
+    by_hand = torch.cat([one, two[..., 1:2, :, :, :, :]], dim=-5)
+    assert torch.equal(long.positions, by_hand)
+    assert long.reached.tolist() == torch.full(by_hand.shape[:-5] + (3,), 4).tolist()
+    wrapped = Wrapped(model)  # which says nothing of slots
+    with refused("(2, 3, 1, 5, 4)" if not how else "(2, 2, 3, 1, 5, 4)", "axes=3"):
+        paste(wrapped, x0, 1.5)
+    again = paste(wrapped, x0, 1.5, times=[0.0, 0.5, 1.0], axes=3)
+    assert torch.equal(again.positions, by_hand)
+
+
+class Wrapped(nn.Module):
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x, times):
+        return self.model(x, times)
+
+
+def test_an_image_that_blows_up_stops_alone():
+    x0 = torch.full((2, 1, 2, 2), 0.1)
+    x0[0, 0, 1, 1] = 0.4  # blows up at 2.5
+    long = paste(GrowthOfImages(), x0, 4.0, axes=3)
+    assert long.reached.tolist() == [3, 5]
+    assert long.positions.shape == (5, 2, 1, 2, 2)
+    assert bool(long.positions[3:, 0].isnan().all())
+    assert bool(long.positions[:, 1].isfinite().all())
+
+
+class GrowthOfImages(Growth):
+    def forward(self, x, times):
+        return super().forward(x.flatten(1), times).unflatten(-1, x.shape[1:])
 
 
 def test_the_last_piece_still_gets_the_whole_depth():
@@ -108,6 +156,8 @@ def test_the_bound_counts_as_a_blow_up():
         ({"horizon": 1.0, "bound": -1.0}, "-1.0"),
         ({"times": [0.5, 1.0]}, "0.5 to 1"),
         ({"times": [0.0, -1.0]}, "0 to -1"),
+        ({"axes": 0}, "from 1 to 8"),
+        ({"axes": 3}, "*sites"),
         ({"model": lambda x, times: x}, "(1, 1)"),
         ({"model": lambda x, times: None}, "NoneType"),
         ({"model": lambda x, times: torch.zeros(2, 1, 3)}, "(2, 1, 3)"),

@@ -12,7 +12,16 @@ import torch
 from problems import EXACT, gap, refused
 from torch.func import functional_call, grad, jacrev, jvp, vmap
 
-from shooting import Affine, DynamicParticles, Solver, UpDown
+from shooting import (
+    Activated,
+    Affine,
+    Drift,
+    DynamicParticles,
+    Field,
+    Solver,
+    Term,
+    UpDown,
+)
 from shooting.solvers import make_grid
 
 pytestmark = [
@@ -72,6 +81,23 @@ def test_a_matrix_changed_after_building_changes_nothing():
     assert torch.equal(model.penalty(), before[1])
     q, p = model.start()
     assert gap(field.penalty(field.theta(q, p)), field.energy(q, p)) <= EXACT
+
+
+def test_the_factor_of_a_drift_is_a_number_that_stays():
+    """With a trained one neither `state_dict` nor `print` worked; p(0) lost its gradient."""
+    trained = torch.nn.Parameter(torch.tensor(1.5))
+    with refused("the factor of a drift to be a fixed number", "trained"):
+        Drift("x", "x", factor=trained)
+    with refused("a momentum scale to be a fixed number", "trained"):
+        block(momentum_scale=trained)
+    factor = torch.tensor(1.5)
+    terms = [Term("A", "x", Activated("x", "tanh"))]
+    field = Field({"x": 2}, terms, drift=[Drift("x", "x", factor)])
+    factor.mul_(2)
+    assert field.drift[0].factor == 1.5
+    assert "x ← x·1.5 (drift)" in str(field)
+    model = DynamicParticles(field, 5)
+    model.load_state_dict(model.state_dict())
 
 
 def test_single_precision_times_add_no_steps():

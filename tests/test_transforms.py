@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torch._dynamo.utils import counters
 from torch._subclasses import FakeTensorMode
 from torch.autograd import forward_ad
+from torch.autograd.graph import saved_tensors_hooks
 from torch.func import (
     functional_call,
     grad,
@@ -33,9 +35,12 @@ from shooting import (
     AutomaticField,
     DynamicDirect,
     DynamicParticles,
+    Field,
+    Function,
     Solver,
     StaticDirect,
     StaticParticles,
+    Term,
     UpDown,
     native,
     routes,
@@ -44,7 +49,15 @@ from shooting.adjoint import energy
 from shooting.errors import require_finite
 from shooting.parametrizations import Controlled
 from shooting.routes import choose, obstacle
-from shooting.transforms import autocast, differentiator, observer, readable, unmixed
+from shooting.transforms import (
+    autocast,
+    differentiator,
+    observer,
+    pull,
+    readable,
+    symbolic,
+    unmixed,
+)
 
 pytestmark = [
     pytest.mark.usefixtures("float64"),
@@ -309,6 +322,13 @@ def test_a_traced_model_is_the_model():
     assert gap(traced(2 * x), model(2 * x, TIMES)[-1]) <= EXACT
 
 
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("kind", ["static particles", "dynamic direct", "static direct"])
+def test_other_models_are_not_traced(kind):
+    with refused("torch.jit.trace", "try torch.export"):
+        torch.jit.trace(End(MODELS[kind]()), (draw(0, 4, 2),), check_trace=False)
+
+
 # --- compilers -------------------------------------------------------------------------------
 
 
@@ -382,6 +402,58 @@ def test_an_exported_model_is_the_model(build):
     assert gap(module(2 * x), model(2 * x, TIMES)[-1]) <= EXACT
 
 
+BATCH = {"x": {0: torch.export.Dim("b", min=2, max=4096)}}
+ONE_STEP = Solver(method="midpoint", step=1.0)
+
+
+@every_model
+@pytest.mark.parametrize("how", [{}, {"seeds": (0, 1)}], ids=["one run", "two runs"])
+def test_an_exported_model_takes_any_number_of_rows(build, how):
+    model = build(solver=ONE_STEP, **how)
+    module = torch.export.export(End(model), (draw(0, 8, 2),), dynamic_shapes=BATCH).module()
+    for rows in (8, 3, 200):
+        x = draw(rows, rows, 2)
+        assert gap(module(x), model(x, TIMES)[..., -1, :, :]) <= EXACT
+
+
+EXPORTED = {
+    "matrix": (FIELDS["affine-spd"](1, 2, "tanh"), "auto"),
+    "drift": (OPEN_FIELDS["second-order"]("tanh"), "auto"),
+    "own activation": (UpDown(2, 3, sigma=nn.functional.gelu), "autograd"),
+    "own feature": (
+        Field({"x": 2}, [Term("A", "x", Function(torch.sin, reads=("x",)))]),
+        "autograd",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EXPORTED)
+def test_an_export_of_other_fields_takes_any_number_of_rows(name):
+    field, route = EXPORTED[name]
+    model = DynamicParticles(field, 3, solver=replace(ONE_STEP, route=route))
+    start = (draw(0, 8, 2),)
+    module = torch.export.export(End(model), start, dynamic_shapes=BATCH, strict=False).module()
+    for rows in (8, 3):
+        x = draw(rows, rows, 2)
+        assert gap(module(x), model(x, TIMES)[-1]) <= EXACT
+
+
+def test_what_cannot_be_exported_says_so():
+    x = (draw(0, 4, 2),)
+    own_activation = DynamicParticles(EXPORTED["own activation"][0], 3, solver=ONE_STEP)
+    with refused("route='autograd'"):
+        torch.export.export(End(own_activation), x, strict=False)
+    with refused("StaticParticles", "Function"):
+        torch.export.export(End(DynamicParticles(OTHERS["automatic"], 3)), x, strict=False)
+
+
+def test_the_form_is_counted_where_sizes_are_numbers():
+    solver = Solver()
+    assert solver.active_form(FIELD, 5, 10) == "kernel"
+    assert solver.active_form(FIELD, 100, 10) == "theta"
+    assert symbolic(5, 10) is False
+
+
 # --- autocast --------------------------------------------------------------------------------
 
 
@@ -445,6 +517,28 @@ def test_a_level_of_forward_mode_alone_changes_no_route():
 def test_energy_leaves_its_node_to_transforms():
     q, p = draw(0, 5, 8), draw(1, 5, 8)
     assert gap(grad(energy, 1)(FIELD, q, p), grad(FIELD.energy)(q, p)) <= EXACT
+
+
+def test_hooks_on_saved_tensors_rest_in_a_pull_back_and_come_back_in_their_order():
+    x, seen = draw(0, 3).requires_grad_(), []
+
+    def hooks(name: str) -> saved_tensors_hooks:
+        return saved_tensors_hooks(lambda t: seen.append(name) or t, lambda t: t)
+
+    with hooks("outer"):
+        with hooks("inner"):
+            with pytest.raises(RuntimeError, match="saved tensor hooks"):
+                torch.func.vjp(torch.sin, x)  # the control
+            (found,) = pull(torch.sin, (x,), torch.ones(3))
+            with pytest.raises(ZeroDivisionError):
+                pull(lambda y: y / (1 // 0), (x,), torch.ones(3))
+            assert not seen
+            x.sin()
+        x.sin()
+    x.sin()
+    assert seen == ["inner", "outer"]
+    assert gap(found, x.cos()) <= EXACT
+    assert gap(torch.autograd.grad(found.sum(), x)[0], -x.sin()) <= EXACT
 
 
 def test_autocast_is_off_inside_and_on_again_after():

@@ -10,13 +10,25 @@ import pytest
 import torch
 from problems import EXACT, draw, gap
 from torch import Tensor, nn
+from torch.autograd.graph import save_on_cpu
 from torch.func import functional_call, grad, vmap
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import parametrize
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.checkpoint import checkpoint
 
-from shooting import DynamicDirect, DynamicParticles, StaticDirect, StaticParticles, UpDown
+from shooting import (
+    AutomaticField,
+    DynamicDirect,
+    DynamicParticles,
+    Field,
+    Function,
+    Solver,
+    StaticDirect,
+    StaticParticles,
+    Term,
+    UpDown,
+)
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -122,6 +134,40 @@ def test_checkpointing(build, reentrant):
         net(x).square().mean().backward()
         found = [p.grad for p in net.parameters()]
     assert apart(found, gradients(Block(build), x)) <= EXACT
+
+
+def length(x: Tensor, v: Tensor) -> Tensor:
+    return torch.sin(x.square().sum(-1, keepdim=True) * v)
+
+
+def own(z: dict[str, Tensor], w: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {"x": torch.tanh(z["x"]) @ w["a"].mT + w["b"]}
+
+
+OWN = {
+    "activation": UpDown(2, 3, sigma=nn.GELU()),
+    "feature": Field(
+        {"x": 2, "v": 3}, [Term("A", "x", Function(length, reads=("x", "v"))), Term("B", "v", "x")]
+    ),
+    "velocity": AutomaticField(own, {"x": 2}, {"a": (2, 2), "b": (2,)}),
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("kind", [DynamicParticles, StaticParticles])
+@pytest.mark.parametrize("route", ["auto", "autograd"])
+def test_checkpointing_functions_of_ones_own(name, kind, route):
+    """`torch.func`, which differentiates them, refuses hooks on saved tensors."""
+    x = draw(0, 8, 3)
+
+    def build() -> nn.Module:
+        return kind(OWN[name], 4, solver=Solver(route=route))
+
+    right = gradients(Block(build), x)
+    assert apart(gradients(Block(build, again=False), x), right) == 0
+    with save_on_cpu():
+        assert apart(gradients(Block(build), x), right) == 0
+    assert apart([2 * g for g in right], right) > 1e-3  # the control
 
 
 @every_model

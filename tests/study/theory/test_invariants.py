@@ -150,6 +150,7 @@ def test_control_a_matrix_weight_breaks_the_rotation():
         field = invariants.uneven(3, 2, m)
         g = torch.Generator().manual_seed(0)
         q, p = (0.4 * torch.randn(4, 9, generator=g, dtype=torch.float64) for _ in range(2))
-        j = momentum_map(field, *march(kernel_system(field), q, p, 100))
+        # of the field with scalar weights: of the uneven one it is refused
+        j = momentum_map(UpDown(3, 2), *march(kernel_system(field), q, p, 100))
         drift[name] = float((j - j[0]).abs().max())
     assert drift["even"] < 1e-7 < 1e-3 < drift["uneven"]
