@@ -7,6 +7,7 @@ Usage: python normalise.py --into FOLDER NOTEBOOK...   (write the normal form in
 import argparse
 import copy
 import hashlib
+import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -20,6 +21,7 @@ KERNEL = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
+ADDRESS = re.compile(r"\b0x[0-9a-f]{6,}\b")  # of an object in memory, another in each run
 CELL_METADATA = ("tags", "mystnb", "slideshow", "jupyter")
 
 
@@ -60,6 +62,8 @@ def _normalise_code(cell: Any, count: int) -> None:
             output.metadata = nbformat.from_dict(
                 {key: value for key, value in output.metadata.items() if key == "scrapbook"}
             )
+        if isinstance(plain := output.get("data", {}).get("text/plain"), str):
+            output.data["text/plain"] = ADDRESS.sub("0x000000", plain)
 
 
 def _joined(outputs: list[Any]) -> list[Any]:
