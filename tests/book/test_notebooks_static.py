@@ -216,6 +216,15 @@ def test_control_traces_of_a_machine_are_removed():
     assert normalise.text(normalise.normalise(clean)) == normalise.text(clean)
 
 
+def test_control_addresses_of_objects_are_the_same_in_every_run():
+    one, other = (
+        normalise.normalise(sample("f()", f"<Styler object at 0x7f{k}ea278d50> of 0x1f"))
+        for k in (0, 1)
+    )
+    assert one == other
+    assert one.cells[2].outputs[0].data["text/plain"] == "<Styler object at 0x000000> of 0x1f"
+
+
 def test_control_pieces_of_a_stream_are_joined_and_nothing_else():
     printed = [("stdout", "a\n"), ("stdout", "b\n"), ("stderr", "c\n"), ("stdout", "d\n")]
     pieces = [new_output("stream", name=name, text=text) for name, text in printed]
