@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from shooting.study.experiments.bouncing_balls import PREDICTED, SEEN
@@ -88,13 +89,24 @@ def error_by_step(
         The figure.
     """
     fig, ax = plt.subplots(figsize=(WIDTH, 3.6))
+    labels = names or [MODELS.get(r.config.model, r.config.model) for r in results]
+    _by_step(ax, results, labels, others, colours)
+    return fig
+
+
+def _by_step(
+    ax: Axes,
+    results: Sequence[Drawn],
+    names: Sequence[str],
+    others: Mapping[str, Sequence[float]],
+    colours: Colours,
+) -> None:
     for k, (name, errors) in enumerate(others.items()):
         dashes = (0, (1 + k // 3 * 3, 1.5))
         ax.plot(STEPS, errors, ls=dashes, color=GREYS[k % 3], label=name)
     drawn: Counter[str] = Counter()
-    for k, r in enumerate(results):
+    for r, name in zip(results, names, strict=True):
         model = r.config.model
-        name = names[k] if names else MODELS.get(model, model)
         style = STYLES[drawn[model] % len(STYLES)]
         error = r.arrays["misses"][0][PREDICTED]
         ax.plot(STEPS, error, style, ms=4, label=name, color=colours[model])
@@ -102,28 +114,41 @@ def error_by_step(
     ax.set(xlabel="steps ahead", ylabel="squared error per pixel", yscale="log", xticks=STEPS)
     ax.yaxis.set_major_formatter(PlainLog())
     ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return fig
 
 
-def validation_by_epoch(
+def at_length(
     results: Sequence[Drawn],
     names: Sequence[str],
     levels: Mapping[str, float],
+    others: Mapping[str, Sequence[float]],
     *,
     colours: Colours = MODEL_COLOURS,
 ) -> Figure:
-    """Validation error after each epoch, one line per run, finished or not.
+    """Runs, finished or not: validation error after each epoch, test error against steps ahead.
 
     Args:
         results: Runs, in the colours of their models.
         names: Of the runs.
-        levels: Errors of others by name, drawn as dashed levels.
+        levels: Errors of others by name, dashed levels in the upper picture.
+        others: Errors ``(10,)`` of others by name, dashed in the lower picture.
         colours: Of the models.
 
     Returns:
-        The figure; its axis of epochs ends with the longest run that was asked for.
+        The figure; the axis of epochs ends with the longest run that was asked for.
     """
-    fig, ax = plt.subplots(figsize=(WIDTH, 3.4))
+    fig, (upper, lower) = plt.subplots(2, figsize=(WIDTH, 7.0))
+    _by_epoch(upper, results, names, levels, colours)
+    _by_step(lower, results, names, others, colours)
+    return fig
+
+
+def _by_epoch(
+    ax: Axes,
+    results: Sequence[Drawn],
+    names: Sequence[str],
+    levels: Mapping[str, float],
+    colours: Colours,
+) -> None:
     for k, (name, level) in enumerate(levels.items()):
         ax.axhline(level, ls=(0, (1 + k // 3 * 3, 1.5)), color=GREYS[k % 3], label=name)
     for r, name in zip(results, names, strict=True):
@@ -135,4 +160,3 @@ def validation_by_epoch(
     ax.yaxis.set_major_formatter(PlainLog())
     ax.yaxis.set_minor_formatter(PlainLog(minor_thresholds=(2, 0.5)))
     ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return fig

@@ -59,15 +59,19 @@ def test_recorded_runs_are_drawn_below_the_truth_of_their_scenes():
 
 
 def test_an_unfinished_run_ends_where_it_is():
+    arrays = {"misses": np.arange(20.0)[None], "validation": np.array([[0.4, 0.2, 0.3]])}
+    done = {"misses": np.ones((1, 20)), "validation": np.full((1, 100), 0.1)}
     runs = [
-        SimpleNamespace(config=BallsConfig(), arrays={"validation": np.array([[0.4, 0.2, 0.3]])}),
-        SimpleNamespace(
-            config=BallsConfig(model="static_direct"), arrays={"validation": np.full((1, 100), 0.1)}
-        ),
+        SimpleNamespace(config=BallsConfig(), arrays=arrays),
+        SimpleNamespace(config=BallsConfig(model="static_direct"), arrays=done),
     ]
-    (ax,) = balls.validation_by_epoch(runs, ["begun", "ended"], {"level": 0.5}).axes
-    lines = {line.get_label(): line for line in ax.lines}
+    others = {"copy": np.full(10, 0.5)}
+    upper, lower = balls.at_length(runs, ["begun", "ended"], {"level": 0.5}, others).axes
+    lines = {line.get_label(): line for line in upper.lines}
     assert list(lines["begun"].get_xdata()) == [1, 2, 3]
     assert list(lines["begun"].get_ydata()) == [0.4, 0.2, 0.3]
-    assert lines["ended"].get_xdata()[-1] == 100 < ax.get_xlim()[1]
+    assert lines["ended"].get_xdata()[-1] == 100 < upper.get_xlim()[1]
     assert set(lines["level"].get_ydata()) == {0.5}
+    lines = {line.get_label(): line for line in lower.lines}
+    assert list(lines["begun"].get_ydata()) == list(arrays["misses"][0, PREDICTED])
+    assert set(lines) == {"begun", "ended", "copy"}
