@@ -28,7 +28,7 @@ MATHEMATICS = (
 )
 SPEED = ("adjoint", "native", "reference", "routes", "transforms")
 TRAINING = (
-    *("optim", "fit", "watch", "diagnosis"),
+    *("optim", "fit", "watch", "diagnosis", "learned"),
     *("errors", "fixed", "randomness", "environment", "__init__"),
 )
 LIBRARY = (*MATHEMATICS, *SPEED, *TRAINING)

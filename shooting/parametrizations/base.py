@@ -61,7 +61,6 @@ class Parametrization(FixedModule):
         ValueError: If the lift is unknown, or seeds are empty or repeat.
     """
 
-    inner: nn.ModuleList
     seed: int
     _verb = "carry"  # how the model moves data: `carry`, or `shoot`
     _silent = False  # set once a solve that is not finite was reported, or where others report it
