@@ -148,7 +148,7 @@ def _product(field: VectorField, q: Tensor, p: Tensor, slot: str) -> Tensor:
 
 @torch.no_grad()
 def _turns(field: VectorField, slot: str, like: Tensor) -> bool:
-    """Whether J stands still at random states, small ones and large ones, and so everywhere."""
+    """Whether J stands still at random states, small ones and large ones."""
     g = torch.Generator().manual_seed(0)
     shape = (2, len(SCALES), PROBES, field.size)
     drawn = torch.randn(shape, generator=g, dtype=torch.float64, device="cpu")

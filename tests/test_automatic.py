@@ -231,7 +231,7 @@ def test_groups_of_channels_can_be_normalised(name, sites, seeds):
 
 
 def test_images_stay_as_they_lie_where_nothing_is_normalised():
-    """Channels last in memory: convolutions are half again as fast there."""
+    """Channels last in memory, where convolutions are faster."""
     seen = []
 
     def looks(z, t):
