@@ -7,6 +7,7 @@ a warning says so.
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Iterator
 
@@ -29,8 +30,12 @@ def modules_of(space: StateSpace) -> list[nn.Module]:
     features of its terms and drifts.
     """
     held = (v for owner in _owners(space) for v in vars(owner).values())
-    modules = {id(v): v for v in held if isinstance(v, nn.Module) and v.state_dict()}
+    modules = {id(v): v for v in held if isinstance(v, nn.Module) and _has_numbers(v)}
     return list(modules.values())
+
+
+def _has_numbers(module: nn.Module) -> bool:
+    return any(True for _ in itertools.chain(module.parameters(), module.buffers()))
 
 
 def _owners(space: StateSpace) -> Iterator[object]:
@@ -68,7 +73,7 @@ def _read_by(space: StateSpace) -> list[Tensor]:
         try:
             with torch.enable_grad():
                 return _leaves(space.velocity(z, theta))
-        except RuntimeError:  # what it reads is of another type or on another device
+        except Exception:  # another type or place, or no field of zeros: the first call says so
             continue
     return []
 

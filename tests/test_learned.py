@@ -155,3 +155,32 @@ def test_nothing_is_said_where_nothing_is_loose(field):
         DynamicParticles(field, 3)
         DynamicParticles(with_function(lambda x: fixed(x)), 3)
         DynamicParticles(Field({"x": 2}, [Term("A", "x", Activated("x", "tanh"))]), 3)
+
+
+def test_what_is_not_saved_is_registered_too_since_it_moves():
+    class Shift(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("by", torch.ones(2), persistent=False)
+
+        def forward(self, x):
+            return x + self.by
+
+    block = DynamicParticles(with_function(Shift()), 3).double()
+    assert block.inner[0].by.dtype == torch.float64
+
+
+def test_a_field_that_fails_at_zero_can_be_built():
+    class Picky(UpDown):
+        def velocity(self, z, theta):
+            if not bool(z.any()):
+                raise ValueError("expected a state that is not zero")
+            return super().velocity(z, theta)
+
+    assert DynamicParticles(Picky(2, 3), 3).particles == 3
+
+
+def test_a_control_named_as_the_networks_is_refused():
+    field = Field({"x": 2}, [Term("inner", "x", "x")])
+    with pytest.raises(ValueError, match="does not use itself, got 'inner'"):
+        StaticDirect(field)

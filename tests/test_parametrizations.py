@@ -936,3 +936,9 @@ def test_a_state_of_another_kind_is_refused():
         ValueError, match="with kind StaticParticles, got one with DynamicParticles"
     ):
         other.load_state_dict(one.state_dict())
+
+
+@pytest.mark.parametrize("seed", ["", 0.5, [], "one"])
+def test_a_seed_that_is_no_whole_number_is_refused_also_if_it_is_empty(seed):
+    with pytest.raises(ValueError, match="expected a seed that is a whole number"):
+        StaticDirect(_field(), seed=seed)

@@ -62,6 +62,7 @@ class Parametrization(FixedModule):
     """
 
     seed: int
+    _first = ""  # name of the parameter that was registered first
     _verb = "carry"  # how the model moves data: `carry`, or `shoot`
     _silent = False  # set once a solve that is not finite was reported, or where others report it
     # What parameters were drawn for: another value would not fit them. A solver may be exchanged.
@@ -85,7 +86,9 @@ class Parametrization(FixedModule):
         self.solver = default_solver(solver)
         self.lift = Lift(space, kind=lift)
         self.seeds = None if seeds is None else check_seeds(seeds)
-        self.seed = _drawn_seed() if seed is None and self.seeds is None else _seed(seed or 0)
+        if seed is None:  # unused beside `seeds`
+            seed = 0 if self.seeds is not None else _drawn_seed()
+        self.seed = _seed(seed)
         if inner := modules_of(self.space):
             self.inner = nn.ModuleList(inner)
         warn_of_loose_numbers(self.space)
@@ -111,13 +114,13 @@ class Parametrization(FixedModule):
                 self._register(name, value)
 
     def _register(self, name: str, value: Tensor) -> None:
-        if hasattr(self, name):
+        if hasattr(self, name) or name == "inner":
             raise ValueError(
                 f"expected a control whose name a {type(self).__name__} does not use itself, got "
                 f"{name!r}; rename the term, as in {name + '1'!r}"
             )
         self.register_parameter(name, nn.Parameter(value))
-        self._first = self.__dict__.get("_first", name)
+        self._first = self._first or name
 
     def settings(self) -> dict[str, str]:
         """What the parameters mean: a state is loaded only where these are equal.
@@ -131,7 +134,8 @@ class Parametrization(FixedModule):
     @property
     def _like(self) -> Tensor:
         """The first parameter: its type and device are the model's."""
-        first: Tensor = getattr(self, self._first)  # a replica of DataParallel lists no parameters
+        # by name: a replica of DataParallel lists no parameters
+        first: Tensor = getattr(self, self._first) if self._first else next(self.parameters())
         return first
 
     @property

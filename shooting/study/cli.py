@@ -416,7 +416,10 @@ def how_far(options: argparse.Namespace) -> int:
     if not found and not broken:
         print("no long training has begun here: python -m shooting run --experiment bouncing_balls")
     if options.out and found:
-        unfinished.write(found, options.out)
+        try:
+            unfinished.write(found, options.out)
+        except CorruptFileError as error:  # what the file had of other trainings
+            sys.exit(str(error))
     return 1 if broken else 0
 
 

@@ -178,6 +178,14 @@ def test_the_command_names_a_corrupt_checkpoint_and_goes_on(begun, capsys):
     assert told.count("epoch 2 of 3") == 1
 
 
+def test_the_command_refuses_a_spoilt_file_by_name(begun, tmp_path):
+    path = tmp_path / "unfinished.json"
+    path.write_text("{")
+    with pytest.raises(SystemExit, match=f"expected unfinished runs in {path}"):
+        main(["unfinished", "--out", str(path)])
+    assert path.read_text() == "{"
+
+
 def test_the_command_says_that_nothing_has_begun(balls, tmp_path, capsys):
     assert main(["unfinished", "--out", str(tmp_path / "none.json")]) == 0
     assert "no long training has begun here" in capsys.readouterr().out
