@@ -16,7 +16,7 @@ from shooting.study.claims.convex_hypotheses import (
     unbent,
 )
 from shooting.study.claims.convex_trap import Tally, level, stuck, tally_of
-from shooting.study.claims.rule import compare, median
+from shooting.study.claims.rule import compare, lies, median
 from shooting.study.claims.words import listed
 from shooting.study.experiments.convex_trap import PUBLISHED, TRACED, marks
 from shooting.study.records import Record
@@ -169,8 +169,8 @@ def cost(published: Record, cured: Record, *, metric: str = "loss") -> str:
         metric: Which loss.
     """
     a, b = (list(r.metrics[metric]) for r in (published, cured))
-    low, high = compare(f"{metric}, cured below published", b, a).interval
-    return "lower" if low > 0 else "higher" if high < 0 else "alike"
+    part = compare(f"{metric}, cured below published", b, a)
+    return lies(part.interval, "lower", "higher", "alike")
 
 
 def losses(both: Mapping[str, tuple[Record, Record]]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from shooting.study.claims.loading import Runs, runs_of
-from shooting.study.claims.rule import REPRODUCED, Part, compare, median
+from shooting.study.claims.rule import REPRODUCED, Part, compare, lies, median
 from shooting.study.experiments.kicks import FACTORS, KICKED, KICKS, names, setting
 from shooting.study.experiments.spiral import PROTOCOLS
 from shooting.study.paths import book_file
@@ -131,8 +131,7 @@ def against(by: Mapping[Key, Runs], other: str, metric: str) -> dict[tuple[str, 
 
 def decided(part: Part) -> str:
     """Whether kicks are better or worse by the interval, or it is undecided."""
-    low, high = part.interval
-    return "better" if low > 0 else "worse" if high < 0 else "undecided"
+    return lies(part.interval, "better", "worse", "undecided")
 
 
 def told(part: Part) -> str:

@@ -168,8 +168,13 @@ def alike(what: str, a: Sequence[float], b: Sequence[float]) -> Part:
 
 def outcome(mine: Sequence[float], other: Sequence[float]) -> str:
     """Win, tie or loss of the first, where more is better: by the interval of the medians."""
-    low, high = median_interval(np.asarray(other), np.asarray(mine))
-    return "win" if low > 0 else "loss" if high < 0 else "tie"
+    return lies(median_interval(np.asarray(other), np.asarray(mine)), "win", "loss", "tie")
+
+
+def lies(interval: tuple[float, float], above: str, below: str, around: str) -> str:
+    """A word for where an interval lies: above zero, below it, or around it."""
+    low, high = interval
+    return above if low > 0 else below if high < 0 else around
 
 
 def median(values: Sequence[float] | np.ndarray) -> float:

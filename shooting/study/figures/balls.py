@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -102,8 +103,7 @@ def _by_step(
     colours: Colours,
 ) -> None:
     for k, (name, errors) in enumerate(others.items()):
-        dashes = (0, (1 + k // 3 * 3, 1.5))
-        ax.plot(STEPS, errors, ls=dashes, color=GREYS[k % 3], label=name)
+        ax.plot(STEPS, errors, label=name, **_dashed(k))
     drawn: Counter[str] = Counter()
     for r, name in zip(results, names, strict=True):
         model = r.config.model
@@ -150,7 +150,7 @@ def _by_epoch(
     colours: Colours,
 ) -> None:
     for k, (name, level) in enumerate(levels.items()):
-        ax.axhline(level, ls=(0, (1 + k // 3 * 3, 1.5)), color=GREYS[k % 3], label=name)
+        ax.axhline(level, label=name, **_dashed(k))
     for r, name in zip(results, names, strict=True):
         errors = r.arrays["validation"][0]
         epochs = np.arange(1, len(errors) + 1)
@@ -160,3 +160,8 @@ def _by_epoch(
     ax.yaxis.set_major_formatter(PlainLog())
     ax.yaxis.set_minor_formatter(PlainLog(minor_thresholds=(2, 0.5)))
     ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def _dashed(k: int) -> dict[str, Any]:
+    """The look of the k-th line that is no run of ours."""
+    return {"ls": (0, (1 + k // 3 * 3, 1.5)), "color": GREYS[k % 3]}
