@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from shooting.errors import (
+    caller,
     require_count,
     require_real,
     require_shape,
@@ -145,7 +146,7 @@ def _level(needed: Tensor, found: Tensor, step: float, tolerance: float) -> int:
     if bool(missed.all()):
         raise ValueError(f"{what}; {advice}")
     message = f"{what} in {len(rest)} of {missed.numel()} runs, which are left out; {advice}"
-    warnings.warn(message, ConservationWarning, stacklevel=2)
+    warnings.warn(message, ConservationWarning, stacklevel=caller())
     return int(needed[~missed].max())
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from shooting.conservation import step_for
-from shooting.errors import require_finite, require_tensor, shown
+from shooting.errors import caller, require_finite, require_tensor, shown
 from shooting.flow import Times
 from shooting.solvers import TABLEAUS, make_grid
 from shooting.times import check_times
@@ -184,4 +184,4 @@ def report(model: Any, x: Tensor, times: Times, path: Tensor) -> None:
     except ValueError:
         model._silent = True
         found = diagnose(model, x.detach(), times)
-        warnings.warn(found.message, NonFiniteWarning, stacklevel=5)
+        warnings.warn(found.message, NonFiniteWarning, stacklevel=caller())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import operator
+import os
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any, SupportsIndex, TypeVar, cast
@@ -17,6 +19,7 @@ from shooting.transforms import readable
 T = TypeVar("T")
 MOST_NUMBERS = 10**9  # of one model, or of what is kept of it: more are a mistake
 _LONGEST = 80  # letters of a value in an error
+_INSIDE = tuple(os.path.dirname(f) + os.sep for f in (__file__, torch.__file__))
 
 
 class NonFiniteError(ArithmeticError):
@@ -33,6 +36,17 @@ class NonFiniteError(ArithmeticError):
 
 class MissingDataError(FileNotFoundError):
     """Data that an experiment needs are not on this machine; the message says how to get them."""
+
+
+def caller() -> int:
+    """The `stacklevel` of a warning that names the line from which the package was called.
+
+    PyTorch is passed over too, since a call of a module goes through its files.
+    """
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_INSIDE):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def require_shape(value: Tensor, pattern: tuple[int | None, ...], what: str, advice: str) -> None:

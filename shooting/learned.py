@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from shooting.automatic import kinds
+from shooting.errors import caller
 from shooting.fields import Field, VectorField
 from shooting.spaces import StateSpace
 
@@ -59,7 +60,7 @@ def warn_of_loose_numbers(space: StateSpace) -> None:
             "('x',)) or AutomaticField(network, …), or register it beside the model and ignore "
             "this warning",
             LooseNumbersWarning,
-            stacklevel=5,  # where the model is built
+            stacklevel=caller(),
         )
 
 

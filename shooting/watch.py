@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from shooting.conservation import ConservationWarning, step_for
 from shooting.diagnosis import diagnose
+from shooting.errors import caller
 from shooting.solvers import TABLEAUS
 
 LIMIT = 0.01  # by which part H may move before a training says so; the paper's: below 0.001
@@ -93,7 +94,7 @@ class Watch:
         worst = float(torch.where(alive, moved, 0.0).nan_to_num(torch.inf, torch.inf).max())
         if worst > LIMIT:
             self._told = True
-            warnings.warn(self._words(worst, done), ConservationWarning, stacklevel=3)
+            warnings.warn(self._words(worst, done), ConservationWarning, stacklevel=caller())
 
     def _words(self, worst: float, done: int) -> str:
         what = (

@@ -182,8 +182,9 @@ def test_a_run_that_no_step_can_solve_does_not_stop_the_others():
     q, p, z = start(runs=(2,))
     alone = shoot_step(SMALL, q[:1], p[:1], z[:1], [0, 1], solver=AUTO)
     p = torch.stack([p[0], math.nan * p[1]])
-    with pytest.warns(ConservationWarning, match="1 of 2 runs"):
+    with pytest.warns(ConservationWarning, match="1 of 2 runs") as told:
         assert shoot_step(SMALL, q, p, z, [0, 1], solver=AUTO) == alone
+    assert told[0].filename == __file__
     with refused("tolerance", "smaller momenta"):
         shoot_step(SMALL, q[1], p[1], z[1], [0, 1], solver=AUTO)
 

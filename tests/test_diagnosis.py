@@ -75,8 +75,9 @@ def test_huge_data_are_to_blame():
 
 def test_a_solve_in_silence_warns_once():
     model = scaled(3000.0)
-    with pytest.warns(NonFiniteWarning, match="from depth"):
+    with pytest.warns(NonFiniteWarning, match="from depth") as told:
         model(X, TIMES)
+    assert told[0].filename == __file__
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert not model(X, TIMES).isfinite().all()

@@ -144,8 +144,9 @@ def test_numbers_that_a_function_only_reads_are_named():
     )
     with pytest.warns(LooseNumbersWarning, match="got 17 that a function reads; pass the module"):
         StaticDirect(closed)
-    with pytest.warns(LooseNumbersWarning, match="got 17"):
+    with pytest.warns(LooseNumbersWarning, match="got 17") as told:
         DynamicParticles(with_function(lambda x: inside(x)), 3)
+    assert told[0].filename == __file__  # the line that builds it, whatever classes lie between
 
 
 def test_nothing_is_said_where_nothing_is_loose(field):

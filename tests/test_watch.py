@@ -40,6 +40,7 @@ def test_a_training_warns_once_and_names_a_step_that_does():
     with pytest.warns(ConservationWarning) as told:
         result = fit(loud(solver=Solver(step=0.5)), Square((0, 1)), settings(6))
     assert len(told) == 1
+    assert told[0].filename == __file__
     words = str(told[0].message)
     step = float(words.partition("Solver(step=")[2].rstrip(")"))
     assert result.drift.max() > LIMIT

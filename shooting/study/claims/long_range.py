@@ -34,6 +34,7 @@ from shooting.study.claims.rule import (
     tally,
     threshold,
 )
+from shooting.study.claims.words import number
 from shooting.study.data.systems import SYSTEMS, system
 from shooting.study.experiments.long_range import (
     FURTHER,
@@ -293,7 +294,7 @@ def costs(verdict: Verdict) -> str:
             runs = max(len(document["failed_at"]), 1)
             spent.setdefault(model, []).append(document["provenance"]["wall_seconds"] / runs)
     return ", ".join(
-        f"{NAMES.get(m, m)} {float(np.median(s)):.2g}" for m, s in sorted(spent.items())
+        f"{NAMES.get(m, m)} {number(float(np.median(s)))}" for m, s in sorted(spent.items())
     )
 
 

@@ -9,7 +9,7 @@ import torch
 
 from shooting.randomness import generator
 from shooting.study.data.pixels import to_bytes
-from shooting.study.data.rotating_mnist import SIDE, SOURCES, rotate, spline, threes
+from shooting.study.data.rotating_mnist import SIDE, SOURCES, ndimage, rotate, threes
 
 TURN, SCALE, SHEAR, SHIFT, BEND = 0.2, 0.12, 0.15, 1.0, 0.8  # radians, log, 1, pixels, pixels
 SMOOTH = 5.0  # pixels over which the bending varies
@@ -28,15 +28,15 @@ def bent(digits: np.ndarray, g: torch.Generator) -> np.ndarray:
     Returns:
         Images ``(n, 28, 28)``, float64, not negative.
     """
-    ndimage = spline()
+    tools = ndimage()
     grid = np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2
     out = np.empty(digits.shape)
     for k, digit in enumerate(digits):
         noise = torch.randn(2, SIDE, SIDE, generator=g, dtype=torch.float64).numpy()
-        field = np.stack([ndimage.gaussian_filter(part, SMOOTH) for part in noise])
+        field = np.stack([tools.gaussian_filter(part, SMOOTH) for part in noise])
         places = np.einsum("ij,jab->iab", _affine(g), grid) + BEND * field / field.std()
         places += _uniform(g, 2)[:, None, None] * SHIFT + (SIDE - 1) / 2
-        out[k] = ndimage.map_coordinates(digit.astype(np.float64), places, order=1)
+        out[k] = tools.map_coordinates(digit.astype(np.float64), places, order=1)
     return out
 
 

@@ -155,23 +155,24 @@ def rotate(digits: np.ndarray) -> np.ndarray:
 
 
 def _spline_rotation() -> Callable[[np.ndarray, float], np.ndarray]:
-    ndimage = spline()
-    return lambda x, angle: ndimage.rotate(x, angle, axes=(1, 2), reshape=False, order=3)
+    rotate = ndimage().rotate
+    return lambda x, angle: rotate(x, angle, axes=(1, 2), reshape=False, order=3)
 
 
-def spline() -> Any:
+def ndimage() -> Any:
     """scipy.ndimage, an extra: nothing else in the package needs it.
 
     Raises:
         MissingDataError: If scipy is not installed.
     """
     try:
-        from scipy import ndimage
+        import scipy.ndimage as found
     except ModuleNotFoundError as error:
         raise MissingDataError(
-            f"expected scipy to rotate digits, got {error}; pip install 'shooting[study]'"
+            "expected scipy for rotated and blurred images, "
+            f"got {error}; pip install 'shooting[study]'"
         ) from error
-    return ndimage
+    return found
 
 
 @functools.cache

@@ -13,6 +13,7 @@ import numpy as np
 
 from shooting.study.data import bouncing_balls as balls
 from shooting.study.data.bouncing_balls import BOX, RADIUS, draw, shrink, simulate
+from shooting.study.data.rotating_mnist import ndimage
 
 SEEN, STEPS = 3, 10
 SIMULATION = "… and collisions: the simulation"
@@ -159,13 +160,9 @@ class Softening:
 
 def blurred(frames: np.ndarray, width: float) -> np.ndarray:
     """Gaussian blur ``(..., side, side)`` by `width` pixels; beyond the edge it is dark."""
-    if width == 0:
-        return frames
-    offsets = np.arange(-frames.shape[-1], frames.shape[-1] + 1)
-    places = np.arange(frames.shape[-1])
-    weights = np.exp(-((places - places[:, None]) ** 2) / (2 * width**2))
-    weights /= np.exp(-(offsets**2) / (2 * width**2)).sum()
-    found: np.ndarray = weights @ frames @ weights
+    found: np.ndarray = ndimage().gaussian_filter(
+        frames, width, mode="constant", axes=(-2, -1), radius=frames.shape[-1]
+    )
     return found
 
 

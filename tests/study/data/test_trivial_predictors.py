@@ -78,7 +78,7 @@ def test_softening_costs_nothing_where_it_is_fitted():
 def test_blur_by_hand():
     spot = np.zeros((9, 9))
     spot[4, 4] = 1.0
-    assert predict.blurred(spot, 0) is spot
+    assert np.array_equal(predict.blurred(spot, 0), spot)
     soft = predict.blurred(spot, 0.8)
     # of a Gaussian 5e-7 lies beyond four pixels, five widths
     assert soft.sum() == pytest.approx(1, abs=1e-5)
