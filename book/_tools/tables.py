@@ -1,5 +1,6 @@
 """Sphinx extension: on a phone a table is a list of cards, each value with its column's name."""
 
+import copy
 import re
 from typing import Any
 
@@ -10,7 +11,7 @@ TABLE = re.compile(r"<table\b.*?</table>", re.DOTALL)
 
 
 def labelled(table: str) -> str:
-    """A table whose cells know the name of their column, for the style sheet to show.
+    """A table whose cells begin with the name of their column, which only a phone shows.
 
     Args:
         table: HTML of one table. Without a head of one row, or with few columns, it stays as it is.
@@ -20,17 +21,28 @@ def labelled(table: str) -> str:
     """
     parsed = BeautifulSoup(table, "html.parser")
     heads = parsed.select("thead tr")
-    names = [cell.get_text(" ", strip=True) for cell in heads[0].find_all("th")] if heads else []
+    names = [_name(parsed, cell) for cell in heads[0].find_all("th")] if heads else []
     rows = parsed.select("tbody tr")
     if len(heads) != 1 or len(names) < COLUMNS or any(_width(row) != len(names) for row in rows):
         return table
     for row in rows:
         for name, cell in zip(names, row.find_all(("td", "th")), strict=True):
-            if name:
-                cell["data-label"] = name
+            if name.get_text(strip=True):
+                cell.insert(0, copy.copy(name))
     assert parsed.table is not None
     parsed.table["class"] = [*parsed.table.get("class", []), "cards"]
     return str(parsed)
+
+
+def _name(parsed: BeautifulSoup, head: Any) -> Any:
+    """What a cell of the head holds, formulas included, in an element that may stand twice."""
+    name = parsed.new_tag("span", attrs={"class": "column", "hidden": ""})
+    name.extend(copy.copy(part) for part in head.contents)
+    for part in name.find_all("p"):
+        part.unwrap()
+    for part in name.find_all(id=True):
+        del part["id"]
+    return name
 
 
 def _width(row: Any) -> int:

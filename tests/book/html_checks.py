@@ -22,7 +22,10 @@ def parse(path: Path) -> BeautifulSoup:
 
 @functools.cache
 def _parsed(path: Path, _written: int) -> BeautifulSoup:
-    return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+    page = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+    for name in page.select(".column[hidden]"):  # a column's name in a cell, for phones
+        name.decompose()
+    return page
 
 
 def pages(site: Path) -> list[Path]:
