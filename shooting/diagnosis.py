@@ -15,7 +15,7 @@ from shooting.conservation import step_for
 from shooting.errors import caller, require_finite, require_tensor, shown
 from shooting.flow import Times
 from shooting.solvers import TABLEAUS, make_grid
-from shooting.times import check_times
+from shooting.times import check_times, numbers
 
 CAUSES = ("none", "weights", "data", "step")
 CURE = (
@@ -91,13 +91,15 @@ def _diagnose(model: Any, x: Tensor, times: Times) -> Diagnosis:
 
 
 def _diagnose_solve(model: Any, x: Tensor, times: Times) -> Diagnosis:
-    solver = model.solver
-    step = 0.1 if isinstance(solver.step, str) else float(solver.step)
+    times, solver = numbers(times), model.solver
+    bound = 0.1 if isinstance(solver.step, str) else float(solver.step)
+    step = max(map(abs, make_grid(times, step=bound, most=solver.most_steps).lengths()))
     nodes, bad, moving = _march(model, x, times, step)
     if not bool(bad.any()):
         return Diagnosis("none", "the solve is finite; look at the loss and at other layers")
     first = int(bad.flatten(0, -2).any(0).nonzero()[0]) if bad.dim() > 1 else int(bad.nonzero()[0])
-    runs = tuple(int(r) for r in bad.any(-1).nonzero()[:, 0]) if bad.dim() > 1 else ()
+    several = bad.dim() > 1 and model.seeds is not None  # else the first axis is the data's
+    runs = tuple(int(r) for r in bad.any(-1).nonzero()[:, 0]) if several else ()
     where = (
         f"expected a finite solution, got NaN or infinity from depth {nodes[first]:.3g} on, after "
         f"step {first} of {len(nodes) - 1}{_of(runs)}, though weights and data are finite"
@@ -119,7 +121,7 @@ def _march(
     """Nodes, where a state is not finite ``(*runs, nodes)``, and if the field itself is ill."""
     twin = copy.copy(model)
     twin._silent, twin.solver = True, replace(model.solver, step=step)
-    nodes = make_grid(times, step=step).nodes
+    nodes = make_grid(times, step=step, most=model.solver.most_steps).nodes
     bad = ~torch.isfinite(twin.states(x, nodes)).all(-1).all(-1)
     if model._verb != "shoot":
         bare = twin.states(torch.zeros_like(x), nodes)

@@ -110,7 +110,7 @@ class FitResult:
         early: Loss of each of the first steps, ``(at most 50, *runs)``.
         failed: Optimiser step at which a run met NaN or infinity, -1 if it never did.
         drift: By which part H moves over depth in the trained model's dynamic blocks, ``(*runs)``;
-            None if there are none, or nothing was left to train.
+            None if there are none.
     """
 
     history: Tensor
@@ -135,6 +135,7 @@ class _Progress:
     early: list[Tensor] = field(default_factory=list)
     failed: Tensor = field(default_factory=lambda: torch.tensor(-1))
     step: int = 0
+    drift: Tensor | None = None
 
     def state_dict(self) -> StateDict:
         shape = self.adam.lr.shape
@@ -146,6 +147,7 @@ class _Progress:
             "early": torch.stack(self.early) if self.early else torch.empty(0, *shape),
             "failed": self.failed,
             "step": torch.tensor(self.step),
+            **({} if self.drift is None else {"drift": self.drift}),
         }
 
     def load_state_dict(self, state: StateDict) -> None:
@@ -159,6 +161,7 @@ class _Progress:
         device = self.adam.lr.device
         self.history, self.early = (list(state[k].to(device)) for k in ("history", "early"))
         self.failed, self.step = state["failed"].to(device), int(state["step"])
+        self.drift = state["drift"].to(device) if "drift" in state else None
 
 
 def fit(
@@ -202,8 +205,7 @@ def fit(
         now.load_state_dict(saved)
     with Watch(model) as watch:
         _train(model, task, config, now, watch, checkpoint, label)
-        drift = watch.drift(now.failed.shape)
-    return FitResult(torch.stack(now.history), torch.stack(now.early), now.failed, drift)
+    return FitResult(torch.stack(now.history), torch.stack(now.early), now.failed, now.drift)
 
 
 def _fits(now: _Progress, saved: StateDict, checkpoint: Checkpoint | None) -> bool:
@@ -266,6 +268,8 @@ def _train(
         _check_any_left(now, label, watch)
         watch.look(epoch + 1, config.epochs, now.failed < 0)
         _reschedule(model, task, config, now, epoch + 1)
+        if epoch + 1 == config.epochs:
+            now.drift = watch.drift(now.failed.shape)  # saved, since a record may yet be missing
         if checkpoint and (checkpoint.due() or epoch + 1 == config.epochs):
             checkpoint.save(now.state_dict())
 

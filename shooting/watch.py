@@ -14,6 +14,7 @@ from shooting.conservation import ConservationWarning, step_for
 from shooting.diagnosis import diagnose
 from shooting.errors import caller
 from shooting.solvers import TABLEAUS
+from shooting.times import numbers
 
 LIMIT = 0.01  # by which part H may move before a training says so; the paper's: below 0.001
 
@@ -62,18 +63,20 @@ class Watch:
         """By which part H moves now over the times of each dynamic block's last call.
 
         Args:
-            runs: Lengths of the run axes that the trained model has.
+            runs: Lengths of the run axes that the trained model has. Of a model without, each block
+                counts by its worst run.
 
         Returns:
             The largest of the blocks ``(*runs)``, or None if no block with these runs was called.
         """
-        found = [
-            block.energy_drift(times)
-            for block, (_, times) in self._calls.items()
-            if block._verb == "shoot"
-        ]
-        fitting = [part for part in found if part.shape == torch.Size(runs)]
+        found = [block.energy_drift(times) for block, (_, times) in self._shot()]
+        fitting = [part if runs else part.amax() for part in found]
+        fitting = [part for part in fitting if part.shape == torch.Size(runs)]
         return torch.stack(fitting).amax(0) if fitting else None
+
+    def _shot(self) -> list[tuple[Any, tuple[Tensor, Any]]]:
+        """Dynamic blocks with their last calls."""
+        return [found for found in self._calls.items() if found[0]._verb == "shoot"]
 
     def look(self, done: int, last: int, alive: Tensor) -> None:
         """After the epochs 1, 2, 4, 8, ... and the last, warn once if H moved too much.
@@ -101,10 +104,12 @@ class Watch:
             f"expected H to be conserved over depth to {LIMIT:.0%}, got a change of {worst:.1%} "
             f"after epoch {done}: the solver's steps are too large"
         )
-        solver = next(block.solver for block in self._calls if block._verb == "shoot")
+        block, (_, times) = self._shot()[0]
+        solver = block.solver
         if solver.step == "auto" or solver.method not in TABLEAUS:
             return f"{what}; try a smaller tolerance, or smaller momenta"
-        step = step_for(solver.step, worst, LIMIT, TABLEAUS[solver.method].order)
+        taken = max(map(abs, block._grid(numbers(times), solver.step).lengths()))
+        step = step_for(taken, worst, LIMIT, TABLEAUS[solver.method].order)
         return f"{what}; try solver=Solver(step={step:g})"
 
     def cause(self) -> str:

@@ -56,6 +56,22 @@ def test_a_step_that_is_too_large_comes_with_one_that_does():
     assert not twin.energy_drift([0.0, found.depth + 0.1]).isfinite()
 
 
+def test_depth_and_runs_are_those_of_the_solve():
+    batches = X[:, None]  # the first axis is the data's
+    found = diagnose(scaled(3000.0), batches, TIMES)
+    assert found.cause == "weights"
+    assert found.runs == ()
+    assert "of runs" not in str(found)
+    several = diagnose(scaled(3000.0, seeds=[3, 4]), X, TIMES)
+    assert several.runs == (0, 1)
+    # as many steps as the solver allows, and times that a gradient passes through
+    patient = Solver(step=0.1, most_steps=5)
+    with refused("most_steps=50"):
+        diagnose(scaled(3000.0, solver=patient), X, TIMES)
+    moving = torch.tensor(TIMES, requires_grad=True)
+    assert diagnose(scaled(3000.0), X, moving).cause == "weights"
+
+
 def test_huge_weights_are_to_blame_at_any_step():
     found = diagnose(scaled(3000.0), X, TIMES)
     assert found.cause == "weights"

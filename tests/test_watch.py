@@ -7,7 +7,7 @@ import warnings
 import pytest
 import torch
 from problems import refused
-from square import Square, build, settings
+from square import Memory, Square, build, settings
 from torch import nn
 
 from shooting import (
@@ -85,6 +85,49 @@ def test_blocks_inside_a_network_are_seen_and_static_ones_have_no_h():
         assert watch.drift((5,)) is None
     assert not net["a"]._forward_pre_hooks
     assert not net["a"]._silent
+
+
+class Inside(nn.Module):
+    """One run, whose block was built as one of a list."""
+
+    def __init__(self, **more):
+        super().__init__()
+        self.flow = loud(**more)
+
+    def forward(self, x, times):
+        return self.flow(x, times).mean(0)
+
+    def penalty(self):
+        return self.flow.penalty().mean()
+
+
+def test_a_block_with_runs_of_its_own_counts_in_a_network_of_one_run():
+    net = Inside(solver=Solver(step=0.5))
+    with pytest.warns(ConservationWarning):
+        result = fit(net, Square(None), settings(1))
+    assert torch.equal(result.drift, net.flow.energy_drift([0.0, 1.0]).amax())
+
+
+def test_the_step_that_is_named_is_shorter_than_those_taken():
+    class Fine(Square):
+        def error(self, model, x):  # the times ask for steps of a half, whatever the solver's
+            return ((model(x, [0.0, 0.5, 1.0])[..., -1, :, :] - x**2) ** 2).mean((-1, -2))
+
+    with pytest.warns(ConservationWarning) as told:
+        fit(loud(solver=Solver(step=1.0)), Fine((0, 1)), settings(1))
+    assert float(str(told[0].message).partition("Solver(step=")[2].rstrip(")")) < 0.5
+
+
+def test_a_training_that_ended_before_its_record_keeps_its_drift():
+    saved = Memory()
+    first = fit(build(seeds=[0, 1]), Square((0, 1)), settings(3), checkpoint=saved)
+    again = fit(
+        build(seeds=[0, 1]), Square((0, 1)), settings(3), checkpoint=Memory(saved.states[-1])
+    )
+    assert torch.equal(again.drift, first.drift)
+    # control: the state of an epoch before has none
+    assert "drift" in saved.states[-1]
+    assert "drift" not in saved.states[0]
 
 
 def test_the_error_at_the_end_says_what_the_solve_met():

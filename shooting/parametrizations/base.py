@@ -364,7 +364,7 @@ class Controlled(Parametrization):
 
     def _grid(self, times: Times, step: float) -> Grid:
         """Nodes of a solve."""
-        return make_grid(times, step=step)
+        return make_grid(times, step=step, most=self.solver.most_steps)
 
     def _controls(self, grid: Grid) -> tuple[Control, Control]:
         """The control at the beginning and the end of each step, ``(*runs, steps, out, width)``."""

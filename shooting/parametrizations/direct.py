@@ -141,7 +141,8 @@ class DynamicDirect(Controlled):
         return carry_step(self.field, theta, z, times, span=span, solver=self.solver)
 
     def _grid(self, times: Times, step: float) -> Grid:
-        return make_grid(times, step=step, blocks=self.blocks, span=self._fixed(times))
+        span, most = self._fixed(times), self.solver.most_steps
+        return make_grid(times, step=step, blocks=self.blocks, span=span, most=most)
 
     def _controls(self, grid: Grid) -> tuple[Control, Control]:
         """A step ends with the control of its own block, not with the next."""

@@ -352,7 +352,8 @@ class DynamicParticles(Controlled):
             return super()._grid(times, step)
         refuse_moving(times)
         t = check_times(times)
-        return make_grid(with_kicks(near(self.kick_times, t), t), step=step)
+        nodes = with_kicks(near(self.kick_times, t), t)
+        return make_grid(nodes, step=step, most=self.solver.most_steps)
 
     def _controls(self, grid: Grid) -> tuple[Control, Control]:
         """A step that begins or ends with a kick takes the control of its own side."""

@@ -272,10 +272,10 @@ def errors(model: LatentFlow, frames: Tensor) -> dict[str, Any]:
     """Differences from a solution with 32 times as many steps, in float64.
 
     Returns:
-        ``prediction``: mean squared error over the predicted frames; per solver, ``latents``: the
-        largest relative difference over the frames, ``images``: mean squared difference of the
-        predicted frames, ``mse``: their error, ``gradient``: relative difference of that of the
-        loss.
+        ``prediction``: mean squared error over the predicted frames; ``signal``: their variance
+        over scenes, which an untrained decoder makes tiny; per solver, ``latents``: the largest
+        relative difference over the frames, ``images``: mean squared difference of the predicted
+        frames, ``mse``: their error, ``gradient``: relative difference of that of the loss.
     """
     model = model.double().eval()
     truth = frames.double() / 255
@@ -285,7 +285,10 @@ def errors(model: LatentFlow, frames: Tensor) -> dict[str, Any]:
     )
     reference = look(model, truth, Solver(step=0.1 / 32))
     target = truth[:, PREDICTED]
-    found: dict[str, Any] = {"prediction": mean_square(reference["images"] - target)}
+    found: dict[str, Any] = {
+        "prediction": mean_square(reference["images"] - target),
+        "signal": reference["images"].var(0, unbiased=False).mean().item(),
+    }
     for name, how in solvers.items():
         seen = look(model, truth, how)
         away = (seen["paths"] - reference["paths"]).square().sum((0, 2))

@@ -66,8 +66,8 @@ class Prediction:
     def _part(self, mine: np.ndarray, model: str, other: np.ndarray) -> Part:
         what = f"accuracy of {NAMES[PARTICLES]} against {NAMES[model]}"
         if self.kind == "tie":
-            return alike(what, list(mine), list(other))
-        return compare(f"{what}, less {self.margin:g}", list(mine - self.margin), list(other))
+            return alike(what, mine, other)
+        return compare(f"{what}, less {self.margin:g}", mine - self.margin, other)
 
 
 def predictions() -> list[Prediction]:
@@ -139,9 +139,7 @@ def table() -> pd.DataFrame:
                 "numbers": f"{record.facts['parameters']:,.0f}",
                 "accuracy": f"{middle:.3f} ({low:.3f} to {high:.3f})",
                 "seconds a run": f"{record.provenance['wall_seconds'] / len(record.failed):.1f}",
-                "particles": "—"
-                if name == NAMES[PARTICLES]
-                else outcome(list(mine), list(accuracies(runs))),
+                "particles": "—" if name == NAMES[PARTICLES] else outcome(mine, accuracies(runs)),
             }
         )
     return pd.DataFrame(rows)

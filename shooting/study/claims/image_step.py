@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -134,28 +134,41 @@ def _one_run(what: str, found: Measured, bar: float) -> list[str]:
 def solver(measured: Measured) -> pd.DataFrame:
     """Errors of solvers beside the error of the prediction, for each state of the model.
 
-    Of the latent paths: largest relative error over the frames. Of the frames: mean square.
+    Of the latent paths: largest relative error over the frames. Of the frames: mean square, beside
+    the variance of the predicted frames over scenes, which is tiny before training.
     """
     bar = measured["bars"]["solver"]
     rows = [
-        [state, how, number(errors["latents"]), number(errors["images"]), number(prediction),
-         _judged(f"at most {bar:g} of the error", errors["images"] <= bar * prediction)
+        [name, how, number(errors["latents"]), number(errors["images"]),
+         number(state["signal"]), number(state["prediction"]),
+         _judged(f"at most {bar:g} of the error", errors["images"] <= bar * state["prediction"])
          if how == USED else ""]
-        for state, how, errors, prediction in _solvers(measured)
+        for name, state in _states(measured).items()
+        for how, errors in _solvers(state).items()
     ]  # fmt: skip
     heads = ["model", "solver", "paths, largest relative error", "frames, mean squared error"]
-    return pd.DataFrame(rows, columns=[*heads, "error of the prediction", "criterion"])
+    return pd.DataFrame(
+        rows, columns=[*heads, "variance over scenes", "error of the prediction", "criterion"]
+    )
 
 
-def _solvers(measured: Measured) -> Iterator[tuple[str, str, Measured, float]]:
-    """State, solver, its errors, error of the prediction; each state has the trainings' solver."""
-    states = {k: v for k, v in measured["solver"].items() if k not in ("holds", "provenance")}
-    for state, found in states.items():
-        solvers = {USED: found[USED], **found}
-        prediction = solvers.pop("prediction")
-        yield from ((state, how, errors, prediction) for how, errors in solvers.items())
+def _states(measured: Measured) -> Measured:
+    """States of the model at which solvers were compared, by name."""
+    return {k: v for k, v in measured["solver"].items() if k not in ("holds", "provenance")}
 
 
-def solver_shares(measured: Measured) -> list[float]:
-    """What the trainings' solver changes in the frames, over the prediction error, by state."""
-    return [e["images"] / error for _, how, e, error in _solvers(measured) if how == USED]
+def _solvers(state: Measured) -> Measured:
+    """Errors by solver, that of the trainings first."""
+    return {USED: state[USED]} | {
+        k: v for k, v in state.items() if k not in ("prediction", "signal")
+    }
+
+
+def solver_shares(measured: Measured, of: str) -> dict[str, float]:
+    """What the trainings' solver changes in the frames, by state of the model, as a share.
+
+    Args:
+        measured: From `load`.
+        of: ``prediction``, the error of the frames, or ``signal``, their variance over scenes.
+    """
+    return {name: s[USED]["images"] / s[of] for name, s in _states(measured).items()}

@@ -214,5 +214,5 @@ def balls_beat_earlier() -> Verdict:
     )
     names = ("DDPAE", "DTSBN-S", "ODE2VAE")
     each = [f"{share(own / PUBLISHED[name].mean)} of {name}'s" for name in names]
-    found = f"The dynamic model's error over ten predicted frames is {listed(each)}, as published."
+    found = f"The dynamic model's error over ten predicted frames is {listed(each)}."
     return judge(parts, by, found=found)

@@ -116,7 +116,7 @@ class Prediction:
         return parts, ids
 
     def _part(self, what: str, one: Runs, rival: Runs) -> Part:
-        a, b = one.metrics[self.measure], rival.metrics[self.measure]
+        a, b = counted(self.measure, one), counted(self.measure, rival)
         if self.kind == "alike":
             return alike(what, a, b)
         return compare(what, *((b, a) if self.measure in LONGER else (a, b)))
@@ -169,14 +169,23 @@ def tuned(model: str) -> float | None:
     return min(errors, key=lambda value: errors[value])
 
 
-def quartiles(values: Sequence[float]) -> str:
-    """Median and quartiles in words, failed runs as zero followed time."""
-    low, mid, high = np.quantile(np.nan_to_num(values), (0.25, 0.5, 0.75))
+def counted(measure: str, runs: Runs) -> np.ndarray:
+    """A measure of each run; of a failed run the worst that it can be."""
+    worst = 0.0 if measure in LONGER else math.inf
+    return np.nan_to_num(runs.metrics[measure], nan=worst, posinf=math.inf)
+
+
+def quartiles(values: Sequence[float] | np.ndarray) -> str:
+    """Median and quartiles in words; infinite ones, of failed runs, as such."""
+    with np.errstate(invalid="ignore"):  # between infinity and itself
+        low, mid, high = np.quantile(values, (0.25, 0.5, 0.75))
     one, two, three = (_short(v) for v in (mid, low, high))
     return f"{one} ({two} to {three})"
 
 
 def _short(value: float) -> str:
+    if not math.isfinite(value):
+        return "failed"
     return f"{value:.1f}" if value >= 1 else f"{value:.2g}" if value >= 1e-4 else "under 0.0001"
 
 
@@ -193,8 +202,9 @@ def table_of(measure: str = "followed", varied: str = "") -> pd.DataFrame:
         one = system(place)
         row: dict[str, Any] = {"system": one.words, "horizon": f"{one.horizon:.3g}"}
         for model, words in NAMES.items():
-            metrics = found(config_of(place, model, varied)).metrics
-            row[words] = quartiles(metrics[measure]) if measure in metrics else "—"
+            runs = found(config_of(place, model, varied))
+            measured = measure in runs.metrics
+            row[words] = quartiles(counted(measure, runs)) if measured else "—"
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -205,14 +215,15 @@ def outcomes() -> pd.DataFrame:
     for place in SYSTEMS:
         mine = found(config_of(place, "dynamic_particles"))
         rivals = {m: found(config_of(place, m)) for m in NAMES if m != "dynamic_particles"}
-        best = max(rivals, key=lambda m: float(np.median(rivals[m].metrics["followed"])))
-        sides = mine.metrics["followed"], rivals[best].metrics["followed"]
+        times = {m: counted("followed", runs) for m, runs in rivals.items()}
+        best = max(rivals, key=lambda m: float(np.median(times[m])))
+        own = counted("followed", mine)
         rows.append(
             {
                 "task": f"long range, {SYSTEMS[place].words}",
-                "particles": quartiles(mine.metrics["followed"]),
-                "best rival": f"{NAMES[best]}, {quartiles(rivals[best].metrics['followed'])}",
-                "outcome": outcome(*sides),
+                "particles": quartiles(own),
+                "best rival": f"{NAMES[best]}, {quartiles(times[best])}",
+                "outcome": outcome(own, times[best]),
                 "seconds": f"{seconds(mine):.0f} against {seconds(rivals[best]):.1f}",
             }
         )
@@ -250,9 +261,8 @@ def apart(measure: str) -> dict[str, str]:
 
 def outcome_by(measure: str, mine: Runs, other: Runs) -> str:
     """Win, tie or loss of the first by the interval of the medians; a failed run is the worst."""
-    sign, worst = (1.0, 0.0) if measure in LONGER else (-1.0, math.inf)
-    sides = (np.nan_to_num(r.metrics[measure], nan=worst, posinf=math.inf) for r in (mine, other))
-    return outcome(*(list(sign * side) for side in sides))
+    sign = 1.0 if measure in LONGER else -1.0
+    return outcome(*(sign * counted(measure, runs) for runs in (mine, other)))
 
 
 def seconds(runs: Runs) -> float:
@@ -327,7 +337,7 @@ def switches() -> pd.DataFrame:
         numbers = int(runs.found[0].facts["parameters"])
         row: dict[str, Any] = {"setting": NAMES.get(name, name), "numbers": numbers}
         for measure in ("followed", "long", "snippet"):
-            row[measure] = quartiles(runs.metrics[measure])
+            row[measure] = quartiles(counted(measure, runs))
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from shooting.study.claims.effects import Effect, log_ratio, middle, ratio, resampled
 
+Values = Sequence[float] | np.ndarray
 REPRODUCED, PARTLY, NOT, NOT_RUN = "reproduced", "partly", "not reproduced", "not run"
 HOLDS = {REPRODUCED: "holds", PARTLY: "holds partly", NOT: "does not hold"}
 
@@ -134,9 +135,7 @@ def _gap(lower: np.ndarray, other: np.ndarray) -> np.ndarray:
     return found
 
 
-def compare(
-    what: str, lower: Sequence[float], other: Sequence[float], *, logs: bool = False
-) -> Part:
+def compare(what: str, lower: Values, other: Values, *, logs: bool = False) -> Part:
     """Judge one comparison.
 
     Args:
@@ -158,15 +157,15 @@ def compare(
     return Part(what, medians, interval, status, (len(a), len(b)), size=effect)
 
 
-def alike(what: str, a: Sequence[float], b: Sequence[float]) -> Part:
+def alike(what: str, a: Values, b: Values) -> Part:
     """Whether the bootstrap interval of the difference of two medians holds zero."""
-    low, high = median_interval(np.asarray(a), np.asarray(b))
-    medians = float(np.median(a)), float(np.median(b))
+    low, high = median_interval(_counted(a), _counted(b))
+    medians = median(a), median(b)
     status = REPRODUCED if low <= 0 <= high else NOT
     return Part(what, medians, (low, high), status, (len(a), len(b)))
 
 
-def outcome(mine: Sequence[float], other: Sequence[float]) -> str:
+def outcome(mine: Values, other: Values) -> str:
     """Win, tie or loss of the first, where more is better: by the interval of the medians."""
     return lies(median_interval(np.asarray(other), np.asarray(mine)), "win", "loss", "tie")
 
@@ -177,12 +176,12 @@ def lies(interval: tuple[float, float], above: str, below: str, around: str) -> 
     return above if low > 0 else below if high < 0 else around
 
 
-def median(values: Sequence[float] | np.ndarray) -> float:
+def median(values: Values) -> float:
     """Median over runs, failed ones (NaN) as infinitely bad."""
     return float(np.median(_counted(values)))
 
 
-def _counted(values: Sequence[float] | np.ndarray) -> np.ndarray:
+def _counted(values: Values) -> np.ndarray:
     found: np.ndarray = np.where(np.isnan(np.asarray(values)), np.inf, np.asarray(values))
     return found
 

@@ -65,8 +65,14 @@ def free_flight(x: np.ndarray, v: np.ndarray) -> np.ndarray:
     Returns:
         Frames ``(n, 10, 28, 28)``, exact as long as no two balls meet.
     """
-    alone = simulate(x[:, :, None], v[:, :, None], STEPS + 1)[0]  # scene, ball, frame, 1, 2
-    return picture(alone[:, :, 1:, 0].swapaxes(1, 2))
+    return picture(alone(x, v))
+
+
+def alone(x: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Paths ``(n, 10, balls, 2)`` of `free_flight`, from positions and velocities at frame 2."""
+    paths = simulate(x[:, :, None], v[:, :, None], STEPS + 1)[0]  # scene, ball, frame, 1, 2
+    found: np.ndarray = paths[:, :, 1:, 0].swapaxes(1, 2)
+    return found
 
 
 def simulated(x: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from shooting.errors import require_count
 from shooting.randomness import generator, uniform
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ class Autoencoder(nn.Module):
             and so does the evaluation mode.
 
     Raises:
-        ValueError: If the precision is unknown.
+        ValueError: If the precision is unknown, or there is nothing to encode into.
     """
 
     def __init__(
@@ -51,7 +52,9 @@ class Autoencoder(nn.Module):
         precision: str = "float32",
     ) -> None:
         super().__init__()
-        n, self.precision = filters, check_precision(precision)
+        require_count(latent, "the latent dimension")
+        n = require_count(filters, "the number of filters")
+        self.precision = check_precision(precision)
         self.encoder = nn.Sequential(
             *_down(channels, n), nn.BatchNorm2d(n), nn.ReLU(),
             *_down(n, 2 * n), nn.BatchNorm2d(2 * n), nn.ReLU(),

@@ -209,7 +209,8 @@ class Chosen(nn.Module):
 
     @torch.no_grad()
     def remember(self, error: Tensor) -> None:
-        """Take note of the validation error of one more epoch."""
+        """Take note of the validation error of one more epoch; one that is no number never wins."""
+        error = error.nan_to_num(math.inf, math.inf)
         if bool(error < self.errors.min()):
             self.best.copy_(self._flat())
         self.errors[int(self.epoch)] = error

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from shooting import UpDown
-from shooting.errors import require_choice
+from shooting.errors import require_choice, require_count
 from shooting.fit import Checkpoint, FitConfig, count_parameters, fit
 from shooting.flow import Solver
 from shooting.optim import Cosine
@@ -100,6 +100,7 @@ class RotatingConfig:
         require_choice(self.source, SOURCES, "a source")
         check_model(self, COMPARED)
         require_one_seed(self.seeds)
+        require_count(self.flows, "the number of flows")
         count = SOURCES[self.source].train
         if not 2 <= self.batch <= count:
             raise ValueError(f"expected a batch of 2 to {count}, got {self.batch}; try 25")
@@ -139,18 +140,19 @@ class RotatingConfig:
     @classmethod
     def narrow(cls, **changes: Any) -> RotatingConfig:
         """Beyond the paper, 20 latent dimensions as in the paper: see `VARIANTS`."""
-        settings: dict[str, Any] = {"latent": 20, "inflation": 10, "flows": 5, **changes}
-        return cls._beyond(variant="narrow", **settings)
+        settings = {"variant": "narrow", "latent": 20, "inflation": 10, "flows": 5}
+        return cls._beyond(**(settings | changes))
 
     @classmethod
     def wide(cls, **changes: Any) -> RotatingConfig:
         """Beyond the paper, as many latent dimensions as help: see `VARIANTS`."""
-        settings: dict[str, Any] = {"latent": 315, "inflation": 1, "flows": 15, **changes}
-        return cls._beyond(variant="wide", **settings)
+        settings = {"variant": "wide", "latent": 315, "inflation": 1, "flows": 15}
+        return cls._beyond(**(settings | changes))
 
     @classmethod
     def _beyond(cls, **changes: Any) -> RotatingConfig:
-        width = changes["inflation"] * changes["latent"] // changes["flows"]
+        flows = require_count(changes["flows"], "the number of flows")
+        width = changes["inflation"] * changes["latent"] // flows
         base = {"protocol": "beyond", "particles": width, "penalty": 1e-7, "copies": 10,
                 "step": 0.025, "epochs": 10, "theta3_weight": 0.01}  # fmt: skip
         return cls(**{**base, **changes})

@@ -87,7 +87,7 @@ def test_parity_is_recomputed_from_the_values(raw):
 def test_solver_has_each_state_and_solver(raw):
     table = image_step.solver(raw)
     states = {k: v for k, v in raw["solver"].items() if k not in ("holds", "provenance")}
-    assert len(table) == sum(len(v) - 1 for v in states.values())
+    assert len(table) == sum(len(v) - 2 for v in states.values())
     for row in table.to_dict("records"):
         found = states[row["model"]]
         # three digits are printed
@@ -95,11 +95,13 @@ def test_solver_has_each_state_and_solver(raw):
             ("paths, largest relative error", found[row["solver"]]["latents"]),
             ("frames, mean squared error", found[row["solver"]]["images"]),
             ("error of the prediction", found["prediction"]),
+            ("variance over scenes", found["signal"]),
         ):
             assert float(row[column]) == pytest.approx(value, rel=6e-3)
         assert bool(row["criterion"]) == (row["solver"] == "rk4 0.1")
-    shares = [v["rk4 0.1"]["images"] / v["prediction"] for v in states.values()]
-    assert image_step.solver_shares(raw) == shares
+    for of in ("prediction", "signal"):
+        shares = {k: v["rk4 0.1"]["images"] / v[of] for k, v in states.items()}
+        assert image_step.solver_shares(raw, of) == shares
 
 
 def test_verdicts_are_those_of_the_file(raw):
@@ -108,7 +110,7 @@ def test_verdicts_are_those_of_the_file(raw):
     inner = [raw["early"], raw["narrow"]["quick"], raw["narrow"]["reduced"]]
     said = ["holds" if part["holds"] else "fails" for part in inner]
     assert verdicts(image_step.parity(raw)) == said
-    assert verdicts(image_step.solver(raw)) == ["holds"] * 2
+    assert verdicts(image_step.solver(raw)) == ["holds"] * 3
     assert raw["solver"]["holds"]
 
 

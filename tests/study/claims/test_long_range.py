@@ -73,6 +73,25 @@ def test_longer_is_better_for_times_and_lower_for_errors(monkeypatch):
     assert one(kind="alike").verdict().status == REPRODUCED
 
 
+def test_failed_runs_are_the_worst_in_either_direction(monkeypatch):
+    """Three good runs of ten, which follow for less than the rival's do, and seven failed ones."""
+    few = np.array([1.0, 1.1, 1.2, *[np.nan] * 7])
+    made(monkeypatch, {"node": few, "ridge": 3.0})
+    assert one().verdict().status == NOT
+    assert one(measure="long").verdict().status == NOT
+    assert one(first=["ridge"], others=["node"]).verdict().status == REPRODUCED
+    assert one(first=["ridge"], others=["node"], measure="long").verdict().status == REPRODUCED
+    assert one(kind="alike").verdict().status == NOT
+    made(monkeypatch, {"node": np.array([5.0] * 9 + [np.nan]), "ridge": 5.0})
+    assert one(kind="alike").verdict().status == REPRODUCED  # one of ten decides nothing
+    assert told.quartiles(told.counted("long", Runs(None, {"long": few}, ()))) == (
+        "failed (failed to failed)"
+    )
+    assert told.quartiles(told.counted("followed", Runs(None, {"followed": few}, ()))).startswith(
+        "under"
+    )
+
+
 def test_missing_records_are_said(monkeypatch):
     made(monkeypatch, {"node": 5.0})
     verdict = one().verdict()

@@ -140,6 +140,12 @@ def test_a_processor_without_bfloat16_takes_the_same_route_and_says_so_once(
     assert all(torch.equal(a, b) for a, b in zip(found, known))
 
 
+@pytest.mark.parametrize("sizes", [{"latent": 0}, {"latent": 3, "filters": 0}], ids=str)
+def test_nothing_to_encode_into_is_refused(sizes):
+    with pytest.raises(ValueError, match="whole number of at least 1, got 0"):
+        Autoencoder(**sizes)
+
+
 def test_unknown_precision_is_refused():
     with pytest.raises(ValueError, match=r"expected a precision among .*, got 'half'; try"):
         build("half")

@@ -162,6 +162,13 @@ def test_best_epoch_is_remembered_with_its_statistics():
     assert "autoencoder.decoder.3.running_mean" in now
 
 
+def test_an_error_that_is_no_number_is_never_the_best():
+    chosen = Chosen(LatentFlow(TINY), 3)
+    for error in (torch.nan, 0.3, 0.2):
+        chosen.remember(torch.tensor(error))
+    assert (float(chosen.errors.min()), int(chosen.errors.argmin())) == (pytest.approx(0.2), 2)
+
+
 def test_outcome_belongs_to_the_best_epoch():
     # a rate far too high makes later epochs worse than some earlier one
     outcome = train(replace(TINY, epochs=5, learning_rate=0.3))

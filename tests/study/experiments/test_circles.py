@@ -1,4 +1,5 @@
 from dataclasses import replace
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -209,13 +210,14 @@ def test_window_is_a_grid_of_rows():
 @pytest.mark.parametrize(("successes", "runs"), [(1, 50), (2, 50), (25, 50), (49, 50), (3, 5)])
 def test_ends_of_the_wilson_interval_are_at_the_quantile(successes, runs):
     # its definition: |rate - p| = z sqrt(p (1 - p) / n) at both ends; 1e-12: float64
+    z = NormalDist().inv_cdf(0.975)
     for end in wilson(successes, runs):
-        reach = 1.959964 * (end * (1 - end) / runs) ** 0.5
+        reach = z * (end * (1 - end) / runs) ** 0.5
         assert abs(successes / runs - end) == pytest.approx(reach, rel=1e-12)
 
 
 def test_wilson_interval_without_and_with_only_successes():
-    z2 = 1.959964**2
+    z2 = NormalDist().inv_cdf(0.975) ** 2
     assert wilson(0, 50) == pytest.approx((0.0, z2 / (50 + z2)))
     assert wilson(50, 50) == pytest.approx((50 / (50 + z2), 1.0))
 

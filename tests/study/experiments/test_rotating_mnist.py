@@ -341,3 +341,13 @@ def test_figures_are_drawn_from_an_outcome():
     np.testing.assert_array_equal(wall[28:56, :28], outcome.arrays["predicted"][0, 0, 0])
     assert isinstance(images.error_left_out([outcome], {"mean": 0.04}), Figure)
     assert isinstance(images.latent_picture([outcome, outcome]), Figure)
+
+
+@pytest.mark.parametrize("variant", ["narrow", "wide"])
+def test_variants_without_flows_are_refused_and_take_each_others_name(variant):
+    build = getattr(RotatingConfig, variant)
+    with pytest.raises(ValueError, match="number of flows to be a whole number of at least 1"):
+        build(flows=0)
+    with pytest.raises(ValueError, match="number of flows"):
+        RotatingConfig(flows=0)
+    assert build(variant="wide").variant == "wide"
