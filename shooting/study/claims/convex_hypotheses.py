@@ -103,11 +103,6 @@ class Hypothesis:
         return Prediction(self.words, words, holds)
 
 
-def missing_settings() -> list[str]:
-    """Names of the planned settings of the convex trap that have no record yet."""
-    return [n for n, config in SETTINGS.items() if records.load(CONVEX_TRAP, config) is None]
-
-
 def hypotheses() -> list[Prediction]:
     """The sentences of the docstrings with their verdicts, in the order of the text."""
     return [*(h.judged() for h in HYPOTHESES), _on_the_spiral()]

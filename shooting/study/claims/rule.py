@@ -159,10 +159,12 @@ def compare(what: str, lower: Values, other: Values, *, logs: bool = False) -> P
 
 def alike(what: str, a: Values, b: Values) -> Part:
     """Whether the bootstrap interval of the difference of two medians holds zero."""
-    low, high = median_interval(_counted(a), _counted(b))
+    draws = resampled(_counted(a), _counted(b))
+    low, high = middle(_gap(*draws))
     medians = median(a), median(b)
     status = REPRODUCED if low <= 0 <= high else NOT
-    return Part(what, medians, (low, high), status, (len(a), len(b)))
+    effect = Effect(float(ratio(*medians)), middle(ratio(*draws)))
+    return Part(what, medians, (low, high), status, (len(a), len(b)), size=effect)
 
 
 def outcome(mine: Values, other: Values) -> str:

@@ -136,9 +136,10 @@ class BallsConfig:
     @property
     def label(self) -> str:
         """Protocol and, where a run is smaller than published, the words that say so."""
-        full = {"paper": "", "released": ""}
         small = f" ({self.sequences} sequences, {self.epochs} epochs, alpha = {self.inflation})"
-        return self.protocol + full.get(self.protocol, small)
+        sizes = ("sequences", "epochs", "inflation")
+        full = all(getattr(self, name) == getattr(type(self), name) for name in sizes)
+        return self.protocol + small * (not full)
 
 
 class LatentFlow(nn.Module):

@@ -74,11 +74,6 @@ def break_even(dim: int, *, particles: int, blocks: int) -> int:
     return max(1, math.floor(root) + 1)
 
 
-def affine_break_even(dim: int, depth: int) -> float:
-    """Number of particles below which 2 K d < D d (d + 1): K < D (d + 1) / 2 (Appendix B)."""
-    return depth * (dim + 1) / 2
-
-
 def conv_count(channels: int, kernel: int, *, depth: int) -> int:
     """D C^2 k^2: weights of D convolutional layers, biases left out as in Appendix B."""
     return depth * channels**2 * kernel**2

@@ -18,7 +18,6 @@ from shooting.study.claims.convex_hypotheses import (
     hypotheses,
     levels,
     median_short,
-    missing_settings,
     unbent,
 )
 from shooting.study.claims.convex_trap import level
@@ -88,7 +87,6 @@ def verdicts(monkeypatch):
 def test_what_is_missing_is_named(verdicts):
     assert set(verdicts().values()) == {NOT_RUN}
     assert "“as published”" in hypotheses()[0].found
-    assert missing_settings() == list(SETTINGS)
     assert [v.holds for v in levels()] == [None] * 6
 
 

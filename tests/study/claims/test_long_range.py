@@ -101,9 +101,11 @@ def test_missing_records_are_said(monkeypatch):
 
 def test_alike_is_decided_by_the_interval():
     rng = np.random.default_rng(0)
-    a, b = rng.normal(size=(2, 10))
+    a, b = np.exp(rng.normal(size=(2, 10)))
     assert alike("same", a, b).status == REPRODUCED
-    assert alike("apart", a, b + 10).status == NOT
+    apart = alike("apart", a, b + 10)
+    assert apart.status == NOT
+    assert apart.effect.interval[0] < apart.effect.value < apart.effect.interval[1]
 
 
 def test_unknown_kind_is_refused():

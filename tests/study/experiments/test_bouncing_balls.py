@@ -338,7 +338,8 @@ def test_protocols_and_labels():
     assert (paper.learning_rate, paper.penalty, paper.epochs) == (0.001, 0.0001, 100)
     assert (released.latent, released.theta3_weight) == (40, 0.1)
     assert (paper.label, released.label) == ("paper", "released")
-    for small in (reduced, quick(), wide := BallsConfig.wide()):
+    short = BallsConfig.paper(epochs=3)
+    for small in (reduced, quick(), short, wide := BallsConfig.wide()):
         assert f"{small.sequences} sequences" in small.label  # a smaller run says so
     width = ("latent", "inflation", "particles", "filters", "sequences", "validation", "batch")
     assert all(getattr(wide, name) == getattr(paper, name) for name in width)

@@ -63,12 +63,6 @@ def test_break_even_is_where_the_counts_cross_for_good(dim, particles, blocks):
     assert start == 1 + next(i for i in range(119) if all(fewer[i:]))
 
 
-def test_affine_break_even_is_the_papers_inequality():
-    for dim, depth in ((3, 4), (10, 50)):
-        edge = c.affine_break_even(dim, depth)
-        assert 2 * edge * dim == depth * dim * (dim + 1)
-
-
 def test_convolutional_estimate():
     weights = c.conv_count(100, 4, depth=50)
     assert weights == 8_000_000
