@@ -156,7 +156,10 @@ def latent_picture_tidier() -> Verdict:
         if m != DYNAMIC
     ]
     left = listed(f"{number(100 * median(u))} % ({MODELS[m]})" for m, u in untidy.items())
-    found = f"No parabola explains {left} of the second component, in the median of its digits."
+    found = (
+        f"The best parabola leaves {left} of the second component unexplained, in the median of "
+        "its digits."
+    )
     return judge(parts, by, found=found)
 
 

@@ -224,7 +224,7 @@ def outcomes() -> pd.DataFrame:
                 "particles": quartiles(own),
                 "best rival": f"{NAMES[best]}, {quartiles(times[best])}",
                 "outcome": outcome(own, times[best]),
-                "seconds": f"{seconds(mine):.0f} against {seconds(rivals[best]):.1f}",
+                "seconds, all runs": f"{seconds(mine):.0f} against {seconds(rivals[best]):.1f}",
             }
         )
     return pd.DataFrame(rows)

@@ -103,8 +103,9 @@ def _strip(
         alpha=0.75 if filled else 1,
         rasterized=True, zorder=2,
     )  # fmt: skip
-    middle = float(np.median(finite))
-    ax.plot([middle, middle], [row - 0.3, row + 0.3], color=colour, lw=2, zorder=3)
+    middle = median(values)
+    if np.isfinite(middle):  # else most runs failed
+        ax.plot([middle, middle], [row - 0.3, row + 0.3], color=colour, lw=2, zorder=3)
 
 
 def frontier(results: Sequence[Sized], function: str, *, colours: Colours = FRONTIER) -> Figure:

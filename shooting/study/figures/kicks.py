@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from shooting.study.claims.kicks import Key
 from shooting.study.claims.kicks_digits import Pair
 from shooting.study.claims.loading import Runs
+from shooting.study.claims.rule import median
 from shooting.study.data.rotating_mnist import ANGLES
 from shooting.study.experiments.kicks import KICKED, SMOOTH, names
 from shooting.study.experiments.rotating_mnist import HELD_OUT
@@ -75,7 +76,7 @@ def _panel(ax: Axes, by: Mapping[Key, Runs], protocol: str, inflation: int, metr
     ax.xaxis.set_minor_formatter(PlainLog(minor_thresholds=(1, 0.4)))
     if base is None:
         return
-    level = float(np.nanmedian(base.metrics[metric]))
+    level = median(base.metrics[metric])
     ax.axvline(1, color="0.6", lw=0.8)
     for place, name in enumerate(names()):
         runs = by.get((name, protocol, inflation))
@@ -84,7 +85,7 @@ def _panel(ax: Axes, by: Mapping[Key, Runs], protocol: str, inflation: int, metr
         values = np.asarray(runs.metrics[metric]) / level
         colour = _colour(name)
         ax.plot(values, np.full(len(values), place), "o", ms=3, color=colour, alpha=0.6)
-        ax.plot([np.median(values)] * 2, [place - 0.3, place + 0.3], color=colour, lw=2)
+        ax.plot([median(values)] * 2, [place - 0.3, place + 0.3], color=colour, lw=2)
 
 
 def _colour(name: str) -> object:

@@ -48,6 +48,8 @@ def paths(results: Sequence[Drawn], *, columns: int = 4) -> Figure:
         ax.plot(*truth[0, :2], "o", color="black", ms=4)
         ax.set(xlim=(-WINDOW, WINDOW), ylim=(-WINDOW, WINDOW), aspect="equal")
         ax.set_title(NAMES[r.config.model], loc="left", fontsize=8)
+    fig.supxlabel("first coordinate, scaled", size=8)
+    fig.supylabel("second coordinate, scaled", size=8)
     return fig
 
 
@@ -77,7 +79,8 @@ def _panel(ax: Axes, place: str, results: Sequence[Drawn]) -> None:
         share = np.asarray(r.metrics["followed"], dtype=float) / system(place).horizon
         colour = LOOKS[r.config.model]
         ax.plot(share, np.full(len(share), row), "o", color=colour, ms=4, alpha=0.5, mew=0)
-        ax.plot([np.nanmedian(share)] * 2, [row - 0.35, row + 0.35], color=colour, lw=2.2)
+        middle = np.median(np.nan_to_num(share))  # a failed run follows for no time
+        ax.plot([middle] * 2, [row - 0.35, row + 0.35], color=colour, lw=2.2)
     ax.set_yticks(range(len(results)), [NAMES[r.config.model] for r in results], fontsize=7)
     ax.set(xlim=(-0.03, 1.03), ylim=(len(results) - 0.4, -0.6))
     ax.set_title(system(place).words, loc="left")

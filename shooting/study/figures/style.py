@@ -14,8 +14,11 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
-from matplotlib.colors import ListedColormap, to_rgb
+from matplotlib.colors import ListedColormap, to_rgb, to_rgba
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.text import Text
 from matplotlib.ticker import LogFormatter
 from matplotlib.transforms import Bbox
@@ -123,9 +126,28 @@ def small_png(fig: Figure) -> bytes:
     image = Image.open(raw).convert("RGB")
     frequent = np.reshape(image.quantize(COLOURS).getpalette() or [], (-1, 3))
     inks = sorted(INKS & {to_rgb(word.get_color()) for word in fig.findobj(Text)})
-    own = np.round(255 * np.array([(1, 1, 1), (0, 0, 0), *PALETTE, *inks]))
+    own = np.round(255 * np.array([(1, 1, 1), (0, 0, 0), *PALETTE, *inks, *_of_legends(fig)]))
     _with_palette(image, np.vstack([own, frequent])).save(small, format="png", optimize=True)
     return small.getvalue()
+
+
+def _of_legends(fig: Figure) -> set[tuple[float, ...]]:
+    """Colours on white of what legends show, which must not be taken for one another."""
+    shown = [h for legend in fig.findobj(Legend) for h in legend.legend_handles]
+    inks = [_ink(h) for h in shown if isinstance(h, (Line2D, Patch))]
+    return {tuple(1 - a * (1 - np.array(rgb))) for *rgb, a in inks}
+
+
+def _ink(handle: Line2D | Patch) -> tuple[float, ...]:
+    if isinstance(handle, Patch):
+        return to_rgba(handle.get_facecolor())
+    marked = handle.get_marker() not in ("", "None", None, " ")
+    ink = handle.get_markerfacecolor() if marked else handle.get_color()
+    return to_rgba(handle.get_color() if _is_none(ink) else ink, handle.get_alpha())
+
+
+def _is_none(ink: object) -> bool:
+    return isinstance(ink, str) and ink == "none"
 
 
 def _with_palette(image: Image.Image, palette: np.ndarray) -> Image.Image:

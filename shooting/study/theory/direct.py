@@ -104,7 +104,20 @@ def _states(field: Field, theta: Control, z: Tensor, h: float, tableau: Tableau)
 def running_cost(field: Field, theta: Control, h: float, tableau: Tableau) -> Tensor:
     """Quadrature h sum_k sum_i b_i R(theta_ki) of int_0^T R dt with the weights of the method."""
     each = field.penalty(theta)  # (N, s): all leading axes are run axes
-    return h * (each * torch.tensor(tableau.b).to(each)).sum()
+    return h * (each * each.new_tensor(tableau.b)).sum()
+
+
+def weights(tableau: Tableau, like: Tensor) -> Tensor:
+    """Weights b of a method, as the direct solvers need them.
+
+    Raises:
+        ValueError: If one is not positive: the cost would not see its stage.
+    """
+    if min(tableau.b) <= 0:
+        raise ValueError(
+            f"expected a method with positive weights, got {tableau.name} with {tableau.b}; try rk4"
+        )
+    return like.new_tensor(tableau.b)
 
 
 def objective(problem: Problem, theta: Control, tableau: Tableau) -> Tensor:
@@ -173,7 +186,8 @@ class _Unknowns:
         self.shapes = {b: (steps, len(tableau.b), *s) for b, s in problem.field.shapes.items()}
         d = problem.target.shape[-1]
         self.lift_shape = (problem.field.size - d, d + 1)
-        self.root = (self.h * torch.tensor(tableau.b, dtype=torch.float64)).sqrt()[:, None, None]
+        exact = torch.empty(0, dtype=torch.float64)
+        self.root = (self.h * weights(tableau, exact)).sqrt()[:, None, None]
 
     def flat(self, theta: Control, lift: Tensor | None) -> Tensor:
         parts = [(theta[b] * self.root).flatten() for b in self.shapes]

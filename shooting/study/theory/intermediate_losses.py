@@ -21,7 +21,13 @@ from shooting.fields import Control, Field
 from shooting.flow import Solver, shoot
 from shooting.solvers import TABLEAUS, runge_kutta
 from shooting.solvers import make_grid as grid_of
-from shooting.study.theory.direct import descend, random_control, rollout, running_cost
+from shooting.study.theory.direct import (
+    descend,
+    random_control,
+    rollout,
+    running_cost,
+    weights,
+)
 
 METHOD = "rk4"
 
@@ -290,7 +296,8 @@ def fit_ensemble(
 def objective(problem: Watched, model: DynamicParticles) -> Tensor:
     """E of the control that a model with kicks at the observation times makes."""
     path = model(problem.start, (0.0, *problem.times))
-    cost = model.penalty((0.0, problem.times[-1]))
+    horizon = problem.times[-1]
+    cost = horizon * model.penalty((0.0, horizon))  # which is the mean over depth
     return cost + problem.weight * problem.loss(path[1:].unbind(0))
 
 
@@ -376,7 +383,7 @@ def solve_watched(
     first = random_control(field, steps, stages=len(tableau.b), scale=scale, seed=seed)
     sizes = [v.numel() for v in first.values()]
     # with these units the penalty is half a squared Euclidean norm, which conditions the descent
-    root = (h * torch.tensor(tableau.b).to(problem.start)).sqrt()[:, None, None]
+    root = (h * weights(tableau, problem.start)).sqrt()[:, None, None]
     u = torch.cat([(v * root).flatten() for v in first.values()]).requires_grad_()
 
     def control(flat: Tensor) -> Control:

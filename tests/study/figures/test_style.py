@@ -141,6 +141,20 @@ def test_small_pictures_keep_the_colours_of_the_book():
     assert not wanted <= {c for _, c in plain.convert("RGB").getcolors(256)}  # control
 
 
+def test_small_pictures_keep_the_colours_of_legends():
+    """Seven light points, each told from the others, over a shading that counts for more pixels."""
+    fig, ax = plt.subplots()
+    ax.imshow(np.linspace(0, 1, 1000)[None], aspect="auto", extent=(0, 1, 0, 9), cmap="cividis")
+    for k, colour in enumerate(PALETTE[:7]):
+        ax.plot([0.5], [k], "o", mew=0, alpha=0.7, color=colour, label=str(k))
+    ax.bar([0.2], [1], width=0.01, color="#123456", label="bar")
+    ax.legend()
+    found = {c for _, c in Image.open(BytesIO(small_png(fig))).convert("RGB").getcolors(256)}
+    wanted = [255 * (1 - 0.7 * (1 - np.array(c))) for c in PALETTE[:7]] + [[0x12, 0x34, 0x56]]
+    apart = np.abs(np.array(wanted)[:, None] - np.array(sorted(found))).max(-1)
+    assert apart.min(1).max() <= 1  # Matplotlib rounds a blend to a neighbouring level
+
+
 def test_words_in_a_colour_can_be_read_and_lines_keep_it(folder):
     """In the files and in the notebook's picture; white words on a dark cell stay white."""
     fig, ax = plt.subplots()

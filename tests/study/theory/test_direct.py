@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from problems import refused
 
 from shooting import Affine, UpDown
 from shooting.hamiltonian import compatibility_residual
@@ -67,6 +68,17 @@ def test_solver_reaches_a_stationary_point(method):
     # value in double precision: gradients below the root of rounding are not resolved
     assert best.residual < 1e-6
     assert best.states.shape == best.costates.shape == (9, 4, 2)
+
+
+def test_weights_of_the_quadrature_are_exact_and_positive():
+    field = Affine(2, sigma="tanh")
+    theta = {k: torch.ones(3, 4, *shape, dtype=torch.float64) for k, shape in field.shapes.items()}
+    rate = float(field.penalty({k: v[0, 0] for k, v in theta.items()}))
+    # weights that had been rounded to float32 would be off by 3e-8
+    found = float(direct.running_cost(field, theta, 1 / 3, TABLEAUS["classical"]))
+    assert found == pytest.approx(rate, rel=1e-14)
+    with refused("positive weights", "got midpoint", "try rk4"):
+        direct.solve_direct(small(field), 8, method="midpoint")
 
 
 def test_compatibility_holds_with_lambda_and_fails_without():

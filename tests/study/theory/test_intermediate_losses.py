@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from shooting import Affine, UpDown
+from shooting import Affine, DynamicParticles, ParticleInit, UpDown, normal
 from shooting.fields import Field
 from shooting.study.theory import intermediate_losses as k
 
@@ -95,6 +95,20 @@ def test_learned_kicks_of_the_library_are_the_predicted_jumps(problem, direct):
     with torch.no_grad():
         model.kicks.zero_()
     assert float(k.objective(problem, model).detach()) > 1.2 * direct.value  # control: no kick
+
+
+def test_the_objective_integrates_over_the_whole_depth():
+    long = replace(there_and_back(), times=(1.0, 2.0))
+    model = DynamicParticles(
+        long.field, 5, init=ParticleInit(p=normal(1.0)), seed=0, kicks=(1.0,)
+    ).to(long.start)
+    nodes = torch.linspace(0, 2, 201, dtype=torch.float64)
+    with torch.no_grad():
+        path = model(long.start, (0.0, *long.times))[1:]
+        cost = float(k.objective(long, model) - long.weight * long.loss(path.unbind(0)))
+        rates = long.field.penalty(model.theta(nodes))
+    # of one level, since the kicks are zero; the solver of default step keeps it to 1e-4
+    assert cost == pytest.approx(float(torch.trapezoid(rates, nodes)), rel=1e-3)
 
 
 def theta_sign_error(direct, half, predicted) -> float:
