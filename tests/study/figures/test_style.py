@@ -148,7 +148,7 @@ def test_small_pictures_keep_the_colours_of_legends():
     for k, colour in enumerate(PALETTE[:7]):
         ax.plot([0.5], [k], "o", mew=0, alpha=0.7, color=colour, label=str(k))
     ax.bar([0.2], [1], width=0.01, color="#123456", label="bar")
-    ax.legend()
+    ax.legend(bbox_to_anchor=(1.3, 1.0))  # on white
     found = {c for _, c in Image.open(BytesIO(small_png(fig))).convert("RGB").getcolors(256)}
     wanted = [255 * (1 - 0.7 * (1 - np.array(c))) for c in PALETTE[:7]] + [[0x12, 0x34, 0x56]]
     apart = np.abs(np.array(wanted)[:, None] - np.array(sorted(found))).max(-1)
