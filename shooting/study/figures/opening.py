@@ -10,6 +10,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
 from matplotlib.patches import ConnectionPatch
 from torch import Tensor
 
@@ -112,7 +113,7 @@ def _below(ax: Axes) -> None:
     ax.set_xticks([0, 1], ["0", "1"])
     ax.set_xlabel("depth t", labelpad=-8)
     ax.set_yticks([])
-    ax.legend(
+    shown = ax.legend(
         loc="upper center",
         bbox_to_anchor=(0.5, -0.14),
         ncols=5,
@@ -120,6 +121,9 @@ def _below(ax: Axes) -> None:
         handlelength=0.7,
         handletextpad=0.3,
     )
+    for handle in shown.legend_handles:  # a thin dash would show no colour
+        if isinstance(handle, Line2D) and handle.get_linestyle() != "None":
+            handle.set_linewidth(2.6)
 
 
 def _draw_arrow(left: Axes, right: Axes, words: str) -> None:
