@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from problems import draw, gap, particles, refused
 from test_adjoint import CASES, SCALAR, carry_gradients, relative, shoot_gradients
 
-from shooting import Solver, UpDown, carry, native, shoot
+from shooting import Affine, Solver, UpDown, carry, native, shoot
 from shooting.native import build
 
 pytestmark = [
@@ -215,6 +215,22 @@ def test_nan_reaches_the_outputs_of_its_run_alone(sigma):
     path = shoot(field, q, p, z, [0, 1], solver=Solver(route="native"))
     assert bool(path.z[0, -1].isnan().any(-1).all())
     assert bool(path.z[1].isfinite().all())
+
+
+@pytest.mark.parametrize(("start", "finite"), [(-1.0, True), (0.0, False)])
+@pytest.mark.parametrize("rows", [1, 5])
+def test_what_fills_up_a_vector_leaves_gradients_finite(start, finite, rows):
+    """From 0 the state overflows, below it relu is flat; the control is the former."""
+    field = Affine(1, sigma="relu")
+    theta = {
+        "A": torch.full((1, 1, 1), 300, dtype=torch.float32).requires_grad_(),
+        "b": torch.full((1, 1, 1), 0.1, dtype=torch.float32),
+    }
+    z = torch.full((rows, 1), start, dtype=torch.float32)
+    end = carry(field, theta, z, [0, 3], solver=Solver(route="native"))[-1]
+    (slope,) = torch.autograd.grad(end.sum(), theta["A"])
+    assert bool(end.isfinite().all()) is finite
+    assert (float(slope) == 0) is finite
 
 
 @pytest.mark.parametrize(("dtype", "bar"), [(torch.float32, 1e-6), (torch.float64, 1e-14)])

@@ -212,7 +212,9 @@ class DynamicParticles(Controlled):
         """
         q, p = self.start()
         nothing, t = q[..., :0, :], self._depths(times)
-        if t[0] == 0 and len(t) > 1 and all(a < b for a, b in pairwise(t)) and not self.kick_times:
+        moved, rising = moves(times), len(t) > 1 and all(a < b for a, b in pairwise(t))
+        # not where a time moves: the particles start at depth 0, not at the first time
+        if t[0] == 0 and rising and moved is None and not self.kick_times:
             path = shoot(self.field, q, p, nothing, times, solver=self.solver)
             return path.q, path.p
         named = sorted({0.0, *t})
@@ -221,7 +223,7 @@ class DynamicParticles(Controlled):
         else:
             path = self._shoot(q, p, nothing, named)
         index = [named.index(s) for s in t]
-        path, moved = Path(*(y[..., index, :, :] for y in path)), moves(times)
+        path = Path(*(y[..., index, :, :] for y in path))
         if moved is not None:
             path = Path(*nudge(lambda y: self.field.rates("theta", *y), path, moved))
         return path.q, path.p
