@@ -19,6 +19,7 @@ from test_adjoint import CASES, SCALAR, carry_gradients, relative, shoot_gradien
 
 from shooting import Affine, Solver, UpDown, carry, native, shoot
 from shooting.native import build
+from shooting.solvers import TABLEAUS, Tableau
 
 pytestmark = [
     pytest.mark.usefixtures("float64"),
@@ -304,6 +305,49 @@ def test_inputs_need_not_be_contiguous():
     z = draw(5, field.size, 6)
     found = shoot(field, q, p, z.T, [0, 1], solver=solver).z
     assert gap(found, shoot(field, q, p, z.T.contiguous(), [0, 1], solver=solver).z) == 0
+
+
+def test_signs_that_pytorch_put_off_count():
+    """The imaginary part of a conjugate is a view whose sign is a flag."""
+    field, solver = UpDown(1, 2), Solver(route="native")
+
+    def gradient(flip):
+        z = draw(0, 4, field.size).requires_grad_()
+        theta = {k: draw(1, 1, *shape) for k, shape in field.shapes.items()}
+        end = carry(field, {k: flip(t) for k, t in theta.items()}, flip(z), [0, 1], solver=solver)
+        return end, torch.autograd.grad(end, z, flip(torch.ones_like(end)))[0]
+
+    for found, wanted, kept in zip(*map(gradient, (torch._neg_view, torch.neg, torch.clone))):
+        assert torch.equal(found, wanted)
+        assert not torch.equal(found, kept)
+
+
+@pytest.fixture
+def long_method(monkeypatch):
+    """An entry of the tableaus with as many stages as are asked for."""
+
+    def add(count):
+        rows = tuple((1 / count,) * k for k in range(count))
+        monkeypatch.setitem(TABLEAUS, "long", Tableau("long", rows, (1 / count,) * count, 1))
+
+    return add
+
+
+def test_as_many_stages_as_there_is_room_for(long_method):
+    long_method(native.MOST)
+    field, *rest = UpDown(1, 2), "long", (), 3, 4, 0
+    wanted = shoot_gradients(field, "adjoint", *rest)
+    assert relative(shoot_gradients(field, "native", *rest), wanted) <= NATIVE
+
+
+def test_more_stages_than_there_is_room_for_take_another_route(long_method):
+    """They would be written beyond the room, which ended the process."""
+    long_method(native.MOST + 1)
+    field = UpDown(1, 2)
+    q, p = particles(field, 2, scale=0.1)
+    assert Solver("long").active_route(field, q.requires_grad_(), p) == "adjoint"
+    with refused("more than 16 stages", "route='adjoint'"):
+        shoot(field, q, p, q, [0, 1], solver=Solver("long", route="native"))
 
 
 # --- building --------------------------------------------------------------------------------
