@@ -24,6 +24,7 @@ from shooting.errors import (
     shown,
 )
 from shooting.fields import VectorField
+from shooting.transforms import unmixed
 
 # Error of the states per drift of H, both relative: at most this in most of the cases measured by
 # `shooting.study.theory.drift`.
@@ -63,12 +64,13 @@ def drift(field: VectorField, q: Tensor, p: Tensor) -> Tensor:
             "expected states and costates of one shape, dtype and device, with at least one time, "
             f"got {shown(q)} and {shown(p)}; pass both of one shooting.Path"
         )
-    energy = field.energy(q, p)
-    moved = (energy - energy[..., :1]).abs().amax(-1)
-    scale = energy[..., 0].abs()
-    if field.drift:
-        cost = field.penalty(field.theta(q, p))
-        scale = (cost + (energy - cost).abs()).amax(-1)
+    with unmixed(q):
+        energy = field.energy(q, p)
+        moved = (energy - energy[..., :1]).abs().amax(-1)
+        scale = energy[..., 0].abs()
+        if field.drift:
+            cost = field.penalty(field.theta(q, p))
+            scale = (cost + (energy - cost).abs()).amax(-1)
     return torch.where(moved == 0, moved, moved / scale)
 
 
