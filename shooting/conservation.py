@@ -92,7 +92,8 @@ def step_for(step: float, error: float, wanted: float, order: int) -> float:
     ratio = (wanted / error) ** (1 / order) if 0 < error < math.inf else 0.25
     exact = step * min(1.0, ratio)
     unit = 10.0 ** math.floor(math.log10(exact))
-    return float(f"{math.floor(exact / unit) * unit:.0e}")
+    digit = math.floor(exact / unit * (1 + 1e-9))  # rounding must not take one off: 0.3 / 0.1 < 3
+    return float(f"{digit * unit:.0e}")
 
 
 def settle(
@@ -109,7 +110,7 @@ def settle(
         order: Order of the method.
 
     Returns:
-        The largest of ``first / 2^k`` that was found to suffice.
+        The largest of ``first / 2^k`` that was found to suffice; the first without any run.
 
     Raises:
         ValueError: If no run comes within the tolerance.
@@ -117,6 +118,8 @@ def settle(
     needed, level = None, 0
     while True:
         found = error(first / 2**level).detach().double()
+        if not found.numel():
+            return first
         needed = torch.full_like(found, -1.0) if needed is None else needed
         needed = torch.where((needed < 0) & (found <= tolerance), float(level), needed)
         lost = ~torch.isfinite(found) & (level >= PATIENCE)
@@ -161,9 +164,9 @@ def difference(coarse: Sequence[Tensor], fine: Sequence[Tensor], runs: int) -> T
         runs: Number of run axes.
 
     Returns:
-        One number per run.
+        One number per run; 0 where there is nothing to compare.
     """
-    gaps = []
+    gaps = [coarse[0].new_zeros(coarse[0].shape[:runs])]
     for a, b in zip(coarse, fine, strict=True):
         if b.numel():
             apart = (a - b).abs().flatten(runs).amax(-1)

@@ -184,7 +184,8 @@ static void product_turned(len m, len k, len kp, len n, const real *A, len lda, 
 
 /* --- sigma and its derivatives ------------------------------------------------------------- */
 
-/* exp(x) for x <= 0 (NaN stays NaN): 2^n exp(r), |r| <= log(2)/2, exp(r) by its series. */
+/* exp(x) for x <= 0: 2^n exp(r), |r| <= log(2)/2, exp(r) by its series. NaN stays NaN, whatever the
+ * machine makes of it as n (to put another number in its place would slow softplus). */
 static inline real exp_negative(real x) {
   const int single = sizeof(real) == 4;
   const real low = single ? -87 : -708;
@@ -195,7 +196,7 @@ static inline real exp_negative(real x) {
   real e = 1;
   for (int k = single ? 7 : 13; k > 0; k--) e = 1 + e * r * ((real)1 / k);
   union { int32_t i[2]; int64_t l; float f; double d; } two;
-  if (single) two.i[0] = (n + 127) << 23; else two.l = (int64_t)(n + 1023) << 52;
+  if (single) two.i[0] = (uint32_t)(n + 127) << 23; else two.l = (uint64_t)(n + 1023) << 52;
   return e * (single ? (real)two.f : (real)two.d);
 }
 
@@ -575,7 +576,7 @@ static void store(Shape s, const real *w, real *rows) {
     for (len c = 0; c < s.S; c++) rows[(s.N + j) * s.S + c] = w[s.S * s.Np + c * s.Kp + j];
 }
 
-/* Let the extra columns move like the last real one: from 0 they might overflow where it does not. */
+/* Let the extra columns move like the last real one: from 0 they might overflow alone. */
 static void follow(Shape s, real *w) {
   for (len c = 0; c < s.S; c++)
     for (len i = s.N; i < s.Np; i++) w[c * s.Np + i] = w[c * s.Np + s.N - 1];
