@@ -24,6 +24,7 @@ from shooting.errors import (
     shown,
 )
 from shooting.fields import VectorField
+from shooting.transforms import unmixed
 
 # Error of the states per drift of H, both relative: at most this in most of the cases measured by
 # `shooting.study.theory.drift`.
@@ -63,12 +64,13 @@ def drift(field: VectorField, q: Tensor, p: Tensor) -> Tensor:
             "expected states and costates of one shape, dtype and device, with at least one time, "
             f"got {shown(q)} and {shown(p)}; pass both of one shooting.Path"
         )
-    energy = field.energy(q, p)
-    moved = (energy - energy[..., :1]).abs().amax(-1)
-    scale = energy[..., 0].abs()
-    if field.drift:
-        cost = field.penalty(field.theta(q, p))
-        scale = (cost + (energy - cost).abs()).amax(-1)
+    with unmixed(q):
+        energy = field.energy(q, p)
+        moved = (energy - energy[..., :1]).abs().amax(-1)
+        scale = energy[..., 0].abs()
+        if field.drift:
+            cost = field.penalty(field.theta(q, p))
+            scale = (cost + (energy - cost).abs()).amax(-1)
     return torch.where(moved == 0, moved, moved / scale)
 
 
@@ -90,7 +92,8 @@ def step_for(step: float, error: float, wanted: float, order: int) -> float:
     ratio = (wanted / error) ** (1 / order) if 0 < error < math.inf else 0.25
     exact = step * min(1.0, ratio)
     unit = 10.0 ** math.floor(math.log10(exact))
-    return float(f"{math.floor(exact / unit) * unit:.0e}")
+    digit = math.floor(exact / unit * (1 + 1e-9))  # rounding must not take one off: 0.3 / 0.1 < 3
+    return float(f"{digit * unit:.0e}")
 
 
 def settle(
@@ -107,7 +110,7 @@ def settle(
         order: Order of the method.
 
     Returns:
-        The largest of ``first / 2^k`` that was found to suffice.
+        The largest of ``first / 2^k`` that was found to suffice; the first without any run.
 
     Raises:
         ValueError: If no run comes within the tolerance.
@@ -115,6 +118,8 @@ def settle(
     needed, level = None, 0
     while True:
         found = error(first / 2**level).detach().double()
+        if not found.numel():
+            return first
         needed = torch.full_like(found, -1.0) if needed is None else needed
         needed = torch.where((needed < 0) & (found <= tolerance), float(level), needed)
         lost = ~torch.isfinite(found) & (level >= PATIENCE)
@@ -159,9 +164,9 @@ def difference(coarse: Sequence[Tensor], fine: Sequence[Tensor], runs: int) -> T
         runs: Number of run axes.
 
     Returns:
-        One number per run.
+        One number per run; 0 where there is nothing to compare.
     """
-    gaps = []
+    gaps = [coarse[0].new_zeros(coarse[0].shape[:runs])]
     for a, b in zip(coarse, fine, strict=True):
         if b.numel():
             apart = (a - b).abs().flatten(runs).amax(-1)

@@ -303,8 +303,10 @@ def carry(
 def _grid(
     times: Times, solver: Solver, blocks: int = 1, span: tuple[float, float] | None = None
 ) -> Grid:
-    step = cast(float, solver.step)
-    return place_steps(check_times(times), step, blocks, span, solver.most_steps)
+    t, step = check_times(times), cast(float, solver.step)
+    if solver.method not in TABLEAUS and reference.adaptive(solver.method):
+        step = abs(t[-1] - t[0])  # it has steps of its own, and nodes only where one asks
+    return place_steps(t, step, blocks, span, solver.most_steps)
 
 
 def _carry_piece(
@@ -400,7 +402,9 @@ def energy_drift(
     Returns:
         An estimate of the error of q and p, up to a factor, ``(*runs)``.
     """
-    solver, rows = solver or Solver(), q[..., :0, :]
+    solver = _checked_solver(solver)
+    q, p = _checked(field, q=q, p=p)
+    rows = q[..., :0, :]
     if solver.step == "auto":
         solver = replace(solver, step=shoot_step(field, q, p, rows, times, solver=solver))
     nodes = make_grid(times, step=solver.step, most=solver.most_steps).nodes
@@ -432,7 +436,7 @@ def shoot_step(
         ValueError: If 4096 steps do not meet the tolerance in any run, it is below rounding, or
             no value can be read here, as inside a transform of `torch.func`.
     """
-    q, p, z = q.detach(), p.detach(), z.detach()
+    q, p, z = (y.detach() for y in _checked(field, q=q, p=p, z=z))
 
     def lost(step: float) -> Tensor:
         fixed = replace(solver, step=step)
@@ -478,7 +482,9 @@ def carry_step(
 
     A given control has no Hamiltonian that the data conserve, so halved steps choose alone.
     """
-    z, theta = z.detach(), {name: value.detach() for name, value in theta.items()}
+    _check_control(field, theta)
+    z = require_tensor(z, "states z").detach()
+    theta = {name: value.detach() for name, value in theta.items()}
 
     def solve(step: float) -> State:
         with torch.no_grad():

@@ -120,7 +120,7 @@ class MatrixMetric(Metric):
 
     def root(self, theta: Tensor) -> Tensor:
         """The Cholesky factor of M, times theta."""
-        return torch.linalg.cholesky(self._matrix).to(theta).T @ theta
+        return torch.linalg.cholesky(_at_least_single(self._matrix)).to(theta).T @ theta
 
     def __str__(self) -> str:
         return "M"
@@ -148,4 +148,9 @@ def _is_spd(m: Tensor) -> bool:
         return False
     if not bool(torch.isfinite(m).all()) or not torch.allclose(m, m.T):
         return False
-    return int(torch.linalg.cholesky_ex(m).info) == 0
+    return int(torch.linalg.cholesky_ex(_at_least_single(m)).info) == 0
+
+
+def _at_least_single(m: Tensor) -> Tensor:
+    """Half precision, which no decomposition takes, made single."""
+    return m.to(torch.promote_types(m.dtype, torch.float32))

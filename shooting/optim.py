@@ -1,7 +1,8 @@
 """Adam with one learning rate per run, and the two schedules of the paper, per run.
 
-On a single run each equals PyTorch's own (`torch.optim.Adam`, `ReduceLROnPlateau`,
-`CosineAnnealingLR`); tests hold them to it.
+On a single run and in float64 each equals PyTorch's own (`torch.optim.Adam`, `ReduceLROnPlateau`,
+`CosineAnnealingLR`); tests hold them to it. In float32 Adam differs from it by rounding: its bias
+correction is computed in the type of the parameters.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Adam:
         weight_decay: Factor of the squared-norm penalty's gradient (coupled, as in torch's Adam).
 
     Raises:
-        ValueError: If a parameter lacks the run axes.
+        ValueError: If a parameter lacks the run axes, or a group names none or one twice.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class Adam:
         learning_rate = require_real(learning_rate, "a learning rate", above=0, example=0.01)
         first = next(iter(self.parameters.values()))
         self.lr = torch.full(runs, learning_rate, dtype=first.dtype, device=first.device)
-        together = [tuple(g) for g in groups if g]
+        together = _check_groups(groups, self.parameters)
         alone = self.parameters.keys() - {name for g in together for name in g}
         self.groups = [*together, *((name,) for name in self.parameters if name in alone)]
         like = {
@@ -90,8 +91,10 @@ class Adam:
         flags = [
             torch.isfinite(grad.abs().reshape(*self.runs, -1).amax(-1))  # NaN is the largest
             for grad in map(self._gradient, self.groups)
-            if grad is not None
+            if grad is not None and grad.numel()
         ]
+        if not flags:
+            return torch.ones_like(self.lr, dtype=torch.bool)
         return torch.stack(flags).all(0)
 
     @torch.no_grad()
@@ -185,6 +188,20 @@ class Adam:
 
     def _spread(self, per_run: Tensor, w: Tensor) -> Tensor:
         return per_run.reshape(per_run.shape + (1,) * (w.dim() - per_run.dim()))
+
+
+def _check_groups(groups: Iterable[Sequence[str]], names: Container[str]) -> list[tuple[str, ...]]:
+    """Groups as tuples, each name in one of them, once."""
+    found, seen = [tuple(g) for g in groups if g], set()
+    for name in (name for group in found for name in group):
+        if name not in names or name in seen:
+            problem = "twice" if name in seen else "which is no parameter"
+            raise ValueError(
+                f"expected groups of names of parameters, each once, got {name!r} {problem}; try "
+                "the names of model.named_parameters()"
+            )
+        seen.add(name)
+    return found
 
 
 def _check_betas(betas: object) -> tuple[float, float]:

@@ -18,6 +18,14 @@ def further_methods() -> tuple[str, ...]:
     return tuple(name for name in SOLVERS if name not in TABLEAUS and "scipy" not in name)
 
 
+def adaptive(method: str) -> bool:
+    """Whether a method of `torchdiffeq` chooses its steps itself, and takes none from a grid."""
+    from torchdiffeq._impl.odeint import SOLVERS
+    from torchdiffeq._impl.solvers import FixedGridODESolver
+
+    return not issubclass(SOLVERS[method], FixedGridODESolver)
+
+
 def integrate(
     rhs: RightHandSide, state: State, grid: Grid, *, method: str, rtol: float, atol: float
 ) -> list[State]:
@@ -38,13 +46,11 @@ def integrate(
         ValueError: If an adaptive step becomes nothing.
     """
     from torchdiffeq import odeint
-    from torchdiffeq._impl.odeint import SOLVERS
-    from torchdiffeq._impl.solvers import FixedGridODESolver
 
     like = state[0]
     times = torch.tensor([grid.nodes[k] for k in grid.outputs], dtype=torch.float64)
     options = {}
-    if issubclass(SOLVERS[method], FixedGridODESolver):
+    if not adaptive(method):
         nodes = torch.tensor(grid.nodes, dtype=times.dtype, device=like.device)
         options = {"grid_constructor": lambda func, y0, t: nodes}
     try:

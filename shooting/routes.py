@@ -111,7 +111,7 @@ def obstacle(
         return f"{who} follows each operation; try route='auto', or torch.compiler.disable"
     if verb == "shoot" and form == "theta":
         return "it knows only the kernel form; try form='auto'"
-    if (reason := native.obstacle(field, tensors)) is not None:
+    if (reason := native.obstacle(field, tensors, TABLEAUS[method])) is not None:
         return reason
     if field is not None and verb == "shoot" and merge(field) is None:
         return "a weight is a matrix or no feature reads the state; try route='adjoint'"

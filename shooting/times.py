@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from shooting.errors import shown
+from shooting.transforms import unmixed
 
 _Times = Tensor | Sequence[float | Tensor]
 _State = tuple[Tensor, ...]
@@ -132,8 +133,9 @@ def nudge(rhs: Callable[[_State], _State], state: _State, h: Tensor) -> _State:
     """
     h = h.to(state[0]).view(-1, 1, 1)
     slopes: list[_State] = []
-    for row in STAGES:
-        slopes.append(rhs(_add(state, slopes, row, h)))
+    with unmixed(state[0]):
+        for row in STAGES:
+            slopes.append(rhs(_add(state, slopes, row, h)))
     return _add(state, slopes, WEIGHTS, h)
 
 

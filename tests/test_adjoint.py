@@ -222,3 +222,26 @@ def test_energy_twice_differentiable():
     assert gradgradcheck(lambda q, p: adjoint.energy(field, q, p), wrt)
     fixed = wrt[1].detach()
     assert gradgradcheck(lambda q: adjoint.energy(field, q, fixed), wrt[0])
+
+
+# --- inputs that depend on each other --------------------------------------------------------
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_a_path_from_one_input_to_the_other_counts_once(create_graph):
+    """Costates made of states, controls made of data: autograd alone adds what lies outside."""
+    field = UpDown(2, 2, sigma="tanh")
+    q, z = draw(0, 3, field.size).requires_grad_(), draw(1, 4, field.size).requires_grad_()
+
+    def energy(value):
+        return torch.autograd.grad(value(q, q.sin()), q, create_graph=create_graph)[0]
+
+    def carried(route):
+        theta = {k: z.mean() * draw(2, 1, *shape) for k, shape in field.shapes.items()}
+        end = carry(field, theta, z, [0, 1], solver=Solver(route=route))[-1]
+        return torch.autograd.grad(end.square().sum(), z, create_graph=create_graph)[0]
+
+    assert gap(energy(lambda *y: adjoint.energy(field, *y)), energy(field.energy)) <= EXACT
+    assert gap(carried("adjoint"), carried("autograd")) <= EXACT
+    fixed = torch.autograd.grad(field.energy(q, q.detach().sin()), q)[0]
+    assert gap(energy(field.energy), fixed) > 1e-2  # the path matters

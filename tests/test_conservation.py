@@ -205,6 +205,28 @@ def test_what_auto_refuses():
         )(p)
 
 
+@pytest.mark.parametrize(("runs", "particles", "rows"), [((0,), 3, 2), ((), 0, 0), ((2,), 0, 0)])
+def test_auto_takes_the_coarsest_step_where_there_is_nothing_to_solve(runs, particles, rows):
+    q, z = torch.zeros(*runs, particles, SMALL.size), torch.zeros(*runs, rows, SMALL.size)
+    assert shoot_step(SMALL, q, q, z, [0, 1], solver=AUTO) == 1 / 4
+    assert shoot(SMALL, q, q, z, [0, 1], solver=AUTO).z.shape == (*runs, 2, rows, SMALL.size)
+    theta = {k: torch.zeros(*runs, 1, *shape) for k, shape in SMALL.shapes.items()}
+    assert carry_step(SMALL, theta, z, [0, 1], solver=AUTO) == 1 / 4
+
+
+def test_states_that_are_no_tensors_are_refused():
+    q, p, z = start()
+    theta = {k: torch.zeros(1, *shape) for k, shape in SMALL.shapes.items()}
+    with refused("states q", "tensor"):
+        energy_drift(SMALL, [1], [2], [0, 1])
+    with refused("states p", "tensor"):
+        shoot_step(SMALL, q, [2], z, [0, 1], solver=AUTO)
+    with refused("states z", "tensor"):
+        carry_step(SMALL, theta, [1], [0, 1], solver=AUTO)
+    with refused("controls"):
+        carry_step(SMALL, [1], z, [0, 1], solver=AUTO)
+
+
 def test_settle_halves_as_far_as_needed_and_no_further():
     tried = []
 
@@ -223,6 +245,9 @@ def test_the_advised_step_is_rounded_down():
     assert step_for(0.1, 0.161, 0.01, 4) == 0.04  # 0.0499
     assert step_for(0.1, math.inf, 0.01, 4) == 0.02
     assert step_for(0.1, 0.001, 0.01, 4) == 0.1
+    for digit in range(1, 10):  # 0.3 / 0.1 is below 3
+        assert step_for(digit / 10, 1.0, 1.0, 1) == digit / 10
+    assert step_for(0.29999, 1.0, 1.0, 1) == 0.2  # the control
 
 
 def test_the_drift_shows_what_large_momenta_do_at_the_default_step():

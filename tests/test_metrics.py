@@ -27,6 +27,15 @@ def test_all_readings_are_of_one_matrix(kind, runs):
     assert gap(wrong, 2 * m.square(theta)) > 0.5
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_matrix_of_half_precision_is_a_metric(dtype):
+    matrix = torch.tensor([[2.0, 1.0], [1.0, 2.0]])  # without rounding in any precision
+    m, theta = MatrixMetric(matrix.to(dtype)), draw(1, 2, 5)
+    assert gap((m.root(theta) ** 2).sum(), m.square(theta)) <= 1e-6  # a root in single precision
+    with refused("positive definite"):  # the control
+        MatrixMetric(torch.tensor([[1.0, 2.0], [2.0, 1.0]], dtype=dtype))
+
+
 def test_numbers_and_matrices_say_what_they_are():
     assert (metric(2).number, float(metric(2)), str(metric(10.0))) == (2.0, 2.0, "10")
     assert (MatrixMetric(torch.eye(2)).number, MatrixMetric(torch.eye(2)).size) == (None, 2)

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from problems import draw, gap, particles, refused
 from test_adjoint import CASES, SCALAR, carry_gradients, relative, shoot_gradients
 
-from shooting import Solver, UpDown, carry, native, shoot
+from shooting import Affine, Solver, UpDown, carry, native, shoot
 from shooting.native import build
+from shooting.solvers import TABLEAUS, Tableau
 
 pytestmark = [
     pytest.mark.usefixtures("float64"),
@@ -217,6 +218,22 @@ def test_nan_reaches_the_outputs_of_its_run_alone(sigma):
     assert bool(path.z[1].isfinite().all())
 
 
+@pytest.mark.parametrize(("start", "finite"), [(-1.0, True), (0.0, False)])
+@pytest.mark.parametrize("rows", [1, 5])
+def test_what_fills_up_a_vector_leaves_gradients_finite(start, finite, rows):
+    """From 0 the state overflows, below it relu is flat; the control is the former."""
+    field = Affine(1, sigma="relu")
+    theta = {
+        "A": torch.full((1, 1, 1), 300, dtype=torch.float32).requires_grad_(),
+        "b": torch.full((1, 1, 1), 0.1, dtype=torch.float32),
+    }
+    z = torch.full((rows, 1), start, dtype=torch.float32)
+    end = carry(field, theta, z, [0, 3], solver=Solver(route="native"))[-1]
+    (slope,) = torch.autograd.grad(end.sum(), theta["A"])
+    assert bool(end.isfinite().all()) is finite
+    assert (float(slope) == 0) is finite
+
+
 @pytest.mark.parametrize(("dtype", "bar"), [(torch.float32, 1e-6), (torch.float64, 1e-14)])
 def test_tanh_is_relatively_exact_near_zero_and_across_its_seam(dtype, bar):
     """1 - exp(-2v) would lose 11 % at 1e-7 in single precision; bars: a dozen roundings."""
@@ -288,6 +305,49 @@ def test_inputs_need_not_be_contiguous():
     z = draw(5, field.size, 6)
     found = shoot(field, q, p, z.T, [0, 1], solver=solver).z
     assert gap(found, shoot(field, q, p, z.T.contiguous(), [0, 1], solver=solver).z) == 0
+
+
+def test_signs_that_pytorch_put_off_count():
+    """The imaginary part of a conjugate is a view whose sign is a flag."""
+    field, solver = UpDown(1, 2), Solver(route="native")
+
+    def gradient(flip):
+        z = draw(0, 4, field.size).requires_grad_()
+        theta = {k: draw(1, 1, *shape) for k, shape in field.shapes.items()}
+        end = carry(field, {k: flip(t) for k, t in theta.items()}, flip(z), [0, 1], solver=solver)
+        return end, torch.autograd.grad(end, z, flip(torch.ones_like(end)))[0]
+
+    for found, wanted, kept in zip(*map(gradient, (torch._neg_view, torch.neg, torch.clone))):
+        assert torch.equal(found, wanted)
+        assert not torch.equal(found, kept)
+
+
+@pytest.fixture
+def long_method(monkeypatch):
+    """An entry of the tableaus with as many stages as are asked for."""
+
+    def add(count):
+        rows = tuple((1 / count,) * k for k in range(count))
+        monkeypatch.setitem(TABLEAUS, "long", Tableau("long", rows, (1 / count,) * count, 1))
+
+    return add
+
+
+def test_as_many_stages_as_there_is_room_for(long_method):
+    long_method(native.MOST)
+    field, *rest = UpDown(1, 2), "long", (), 3, 4, 0
+    wanted = shoot_gradients(field, "adjoint", *rest)
+    assert relative(shoot_gradients(field, "native", *rest), wanted) <= NATIVE
+
+
+def test_more_stages_than_there_is_room_for_take_another_route(long_method):
+    """They would be written beyond the room, which ended the process."""
+    long_method(native.MOST + 1)
+    field = UpDown(1, 2)
+    q, p = particles(field, 2, scale=0.1)
+    assert Solver("long").active_route(field, q.requires_grad_(), p) == "adjoint"
+    with refused("more than 16 stages", "route='adjoint'"):
+        shoot(field, q, p, q, [0, 1], solver=Solver("long", route="native"))
 
 
 # --- building --------------------------------------------------------------------------------

@@ -127,15 +127,43 @@ def test_the_library_is_on_disk_before_its_name(small, monkeypatch):
     assert steps == ["to disk", "rename", "to disk"]
 
 
-def test_what_killed_compilations_left_is_cleared(small, tmp_path):
+def grown_old(path):
+    then = time.time() - 2 * cache.OLD
+    os.utime(path, (then, then))
+
+
+def test_what_killed_compilations_left_is_cleared_once_it_is_old(small, tmp_path):
     folder = tmp_path / "cache"
-    left = folder / ".building-of-another"
-    left.mkdir(parents=True)
-    (left / "made.so").touch()
-    (folder / "tmp-of-somebody").mkdir()  # control: the folder may be everybody's, like /tmp
+    left, at_work = folder / ".building-of-another", folder / ".building-without-the-lock"
+    somebodys = folder / "tmp-of-somebody"  # the folder may be everybody's, like /tmp
+    for path in (left, at_work, somebodys):
+        path.mkdir(parents=True)
+        (path / "made.so").touch()
+    grown_old(left)
+    grown_old(somebodys)
     small()
     assert not left.exists()
-    assert (folder / "tmp-of-somebody").exists()
+    assert at_work.exists()  # control: it would have lost what it was writing
+    assert somebodys.exists()
+
+
+def test_nobody_compiles_for_longer_than_a_room_lasts():
+    assert len(build.TARGETS) * build.PATIENCE < cache.OLD
+
+
+@pytest.mark.parametrize("what", ["compiler", "libc"])
+def test_an_update_compiles_anew(small, monkeypatch, tmp_path, what):
+    compiler = tmp_path / "compiler"
+    compiler.write_text('#!/bin/sh\nexec cc "$@"\n')
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CC", str(compiler))
+    first = small()
+    assert small() == first  # control
+    if what == "compiler":
+        compiler.write_text('#!/bin/sh\n# a newer one\nexec cc "$@"\n')
+    else:
+        monkeypatch.setattr(build.platform, "libc_ver", lambda: ("glibc", "9.9"))
+    assert small() != first
 
 
 def test_a_compilation_that_is_killed_leaves_no_library_and_no_lock(small, tmp_path):
@@ -159,6 +187,8 @@ build.build(torch.float64, cache=Path({str(tmp_path / "cache")!r}), compiler="sl
     assert len(list((tmp_path / "cache").glob(".building-*/"))) == 1  # control: it was at work
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    for room in (tmp_path / "cache").glob(".building-*/"):
+        grown_old(room)
     path = small()  # at once: the lock went with the process
     assert sorted(p.name for p in path.parent.iterdir()) == [".building-lock", path.name]
 

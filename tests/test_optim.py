@@ -46,6 +46,31 @@ def test_adam_is_torch_adam(weight_decay, betas):
     assert gap(_train(mine, ours, 200), want) <= EXACT
 
 
+@pytest.mark.parametrize(
+    ("groups", "reason"),
+    [([("w", "x")], "no parameter"), ([("w", "w")], "twice"), ([("w",), ("w",)], "twice")],
+)
+def test_wrong_groups_are_refused(groups, reason):
+    parameters = [("w", _weights((3,))[0])]
+    with refused("groups", reason, "named_parameters"):
+        Adam(parameters, learning_rate=0.1, groups=groups)
+    Adam(parameters, learning_rate=0.1, groups=[("w",)])  # the control
+
+
+@pytest.mark.parametrize("runs", [(), (2,)])
+def test_a_parameter_without_entries_has_finite_gradients(runs):
+    empty, full = _weights((*runs, 0, 3), (*runs, 3))
+    for weights in ([empty], [empty, full]):
+        mine = Adam([(str(i), w) for i, w in enumerate(weights)], learning_rate=0.1, runs=runs)
+        for w in weights:
+            w.grad = torch.ones_like(w)
+        assert mine.finite().shape == runs
+        assert bool(mine.finite().all())
+        mine.step()
+    full.grad[..., 0] = math.nan
+    assert not bool(mine.finite().any())  # the control
+
+
 def test_control_decoupled_decay_is_another_method():
     ours, theirs = _weights((3,)), _weights((3,))
     mine = Adam([("w", ours[0])], learning_rate=0.03, weight_decay=0.1)

@@ -805,6 +805,19 @@ def test_complexity_is_per_run_and_scales(name):
             assert gap(twice["norm"] - found["norm"], torch.ones(2)) <= EXACT
 
 
+@EVERY
+def test_complexity_keeps_the_gradient_of_times_in_a_list(name):
+    model = MODELS[name](_field(), seed=0)
+    at = torch.tensor([0.0, 0.4, 1.0], requires_grad=True)
+
+    def slope(times):
+        return torch.autograd.grad(complexity(model, times)["squared"], at)[0]
+
+    found = slope(at)
+    assert torch.equal(slope(list(at)), found)
+    assert float(found.abs().max()) > 1e-3  # a gradient that is lost is zero, or none
+
+
 # --- inside other modules ------------------------------------------------------------------------
 
 

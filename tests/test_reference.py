@@ -18,6 +18,9 @@ def growth(t, state):
     return (state[0],)
 
 
+FIELD = UpDown(2, 3, sigma="tanh")
+
+
 @pytest.mark.parametrize(
     ("method", "allowed"),
     [("dopri5", 1e-7), ("rk4", 1e-6)],  # the tolerances below; a fourth-order step of 0.05
@@ -67,3 +70,23 @@ def test_its_methods_are_known_and_heed_the_step(method):
     assert found[0] < 5e-2
     if method in ("heun2", "heun3"):
         assert 3.5 < found[0] / found[1] < 10  # halved steps, order two or three
+
+
+def test_an_adaptive_method_may_go_as_far_as_it_likes():
+    """A million steps of 0.1, none of which it would take, were too many."""
+    z = draw(77, 4, FIELD.size)
+    q = torch.zeros(3, FIELD.size)
+    far = [0.0, 2e5]
+    path = shoot(FIELD, q, q, z, far, solver=Solver("dopri5"))
+    assert torch.equal(path.z[-1], z)  # without momenta nothing moves
+    with refused("at most 1000000 steps"):
+        shoot(FIELD, q, q, z, far, solver=Solver("heun2"))  # the control: of fixed steps
+
+
+@pytest.mark.filterwarnings("ignore:Functional iteration did not converge")  # torchdiffeq's Adams
+@pytest.mark.parametrize("method", reference.further_methods())
+def test_the_step_of_an_adaptive_method_changes_no_bit(method):
+    q, p = particles(FIELD, 3, scale=0.3)
+    z, times = draw(77, 4, FIELD.size), [0, 0.3, 1]
+    coarse, fine = (shoot(FIELD, q, p, z, times, solver=Solver(method, h)).z for h in (0.5, 0.1))
+    assert torch.equal(coarse, fine) is reference.adaptive(method)

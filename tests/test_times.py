@@ -274,6 +274,19 @@ def test_theta_and_the_penalty_are_differentiable_in_time(seeds):
         assert float(found.abs().max()) > 1e-4
 
 
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]])
+def test_particles_start_at_depth_zero_not_at_the_first_time(order):
+    """Each state moves with its own time alone, in whichever order the times come."""
+    flow, at = model("dynamic particles"), torch.tensor([0.0, 1.0])[order].requires_grad_()
+    q, p = flow.particle_path(at)
+    rate = flow.field.rates("theta", q, p, q[..., :0, :])[0].detach().sum((-1, -2))
+    for k in (0, 1):
+        (found,) = torch.autograd.grad(q[..., k, :, :].sum(), at, retain_graph=True)
+        assert gap(found[k], rate[..., k].sum()) <= EXACT
+        assert float(found[1 - k]) == 0
+        assert float(found[k].abs()) > 1e-3  # a control that lost the gradient would have 0
+
+
 def test_a_learned_depth_reaches_its_optimum():
     """The end time as a parameter of one's own module."""
     flow, x = model("dynamic particles"), draw(0, 4, 2)

@@ -37,6 +37,7 @@ from shooting import (
     DynamicParticles,
     Field,
     Function,
+    SecondOrder,
     Solver,
     StaticDirect,
     StaticParticles,
@@ -472,6 +473,43 @@ def test_autocast_trains_on_every_route_in_the_type_of_the_parameters(build, rou
     assert largest(inside, right) < 2e-2
     with torch.autocast("cpu", torch.bfloat16):
         assert (x @ x.T).dtype == torch.bfloat16  # the control: autocast was on
+
+
+KICKED = {"kicks": (0.5,), "kick_rank": 2}
+DRIFTING, MATRIX = SecondOrder(2, sigma="tanh"), FIELDS["updown-spd"](2, 3, "tanh")
+# a field whose R needs products, one that drifts, and jumps that are products themselves
+CASES = {
+    **{f"{name}, matrix": (lambda b=b: b(MATRIX)) for name, b in MODELS.items()},
+    **{f"{name}, drift": (lambda b=b: b(DRIFTING)) for name, b in MODELS.items()},
+    "kicked": lambda: MODELS["dynamic particles"](**KICKED),
+    "kicked, drift": lambda: MODELS["dynamic particles"](DRIFTING, **KICKED),
+}
+
+
+def everything_said(model: Controlled, at: Tensor) -> list[Tensor]:
+    """The path by moving times, controls, costs, layers and dense output."""
+    x, particles = draw(0, 4, 2).float(), isinstance(model, DynamicParticles)
+    said = [model(x, at), *model.theta(TIMES).values(), *model.to_layers(3).parameters()]
+    said.append(model.penalty(TIMES) if particles else model.penalty())
+    if particles and not isinstance(model, StaticParticles):
+        said.append(model.energy_drift(TIMES))
+    return [*said, model.dense(x, TIMES)(0.3)]
+
+
+@pytest.mark.parametrize("build", CASES.values(), ids=CASES.keys())
+def test_autocast_changes_nothing_that_a_model_says(build):
+    model = build().float()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.01)  # kicks begin with zero
+    at = torch.tensor(TIMES, dtype=torch.float32, requires_grad=True)
+    wanted = everything_said(model, at)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = everything_said(model, at)
+    for said in (wanted, found):
+        said.append(torch.autograd.grad(said[0].square().sum(), at)[0])
+    assert all(a.dtype == torch.float32 for a in found)
+    assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
 
 
 @every_model

@@ -281,6 +281,7 @@ def share(rank: int, folder: str) -> None:
     net = DistributedDataParallel(Block())
     net(draw(0, 8, 3).chunk(2)[rank]).square().mean().backward()
     torch.save([p.grad for p in net.parameters()], f"{folder}/{rank}.pt")
+    torch.distributed.barrier()  # whoever leaves first would leave the other waiting
     torch.distributed.destroy_process_group()
 
 

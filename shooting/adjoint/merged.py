@@ -213,6 +213,7 @@ class Energy(torch.autograd.Function):
         q, p, slope = ctx.saved_tensors
         if torch.is_grad_enabled():
             needs = ctx.needs_input_grad[1:]
+            q, p = q.view_as(q), p.view_as(p)  # without a path from one to the other
             inputs = [t for t, need in zip((q, p), needs, strict=True) if need]
             value = ctx.field.energy(q, p)
             found = iter(torch.autograd.grad(value, inputs, bar, create_graph=True))

@@ -62,6 +62,8 @@ class Solve(torch.autograd.Function):
 def _differentiable(
     ctx: Any, w: Tensor, theta: Tensor | None, path_bar: Tensor
 ) -> list[Tensor | None]:
+    # aliases: if theta depends on w, that path is autograd's, which would count it again
+    w, theta = w.view_as(w), None if theta is None else theta.view_as(theta)
     path = ctx.engine.reference(w, theta)
     needs = [t is not None and need for t, need in zip((w, theta), ctx.needs_input_grad[1:3])]
     inputs = [t for t, need in zip((w, theta), needs, strict=True) if t is not None and need]

@@ -34,8 +34,12 @@ def library_error(dtype: torch.dtype = torch.float32) -> str | None:
     return None if load(dtype)[0] is not None else load(dtype)[1]
 
 
-def obstacle(field: VectorField | None, tensors: Sequence[Tensor]) -> str | None:
+def obstacle(
+    field: VectorField | None, tensors: Sequence[Tensor], tableau: Tableau | None = None
+) -> str | None:
     """Why the native route does not apply, as half a sentence with advice; None if it does."""
+    if tableau is not None and len(tableau.b) > MOST:
+        return f"method {tableau.name!r} has more than {MOST} stages; try route='adjoint'"
     if any(t.device.type != "cpu" for t in tensors):
         return "the inputs are not on the CPU; try route='adjoint'"
     if any(t.dtype not in REALS for t in tensors):
@@ -222,7 +226,7 @@ def _reals(values: Sequence[float]) -> Any:
 
 
 def _forward(problem: Problem, grid: Grid, w: Tensor, theta: Tensor | None) -> tuple[Tensor, Tape]:
-    w, theta = w.contiguous(), None if theta is None else theta.contiguous()
+    w, theta = _plain(w), None if theta is None else _plain(theta)
     path = w.new_empty(w.shape[0], len(grid.outputs), *w.shape[1:])
     tape = _room("tape", problem, w.dtype) if problem.keep else None
     _call("forward", w.dtype, problem, w, theta, path, tape)
@@ -232,11 +236,16 @@ def _forward(problem: Problem, grid: Grid, w: Tensor, theta: Tensor | None) -> t
 def _backward(
     problem: Problem, tape: Tape, theta: Tensor | None, path_bar: Tensor
 ) -> list[Tensor | None]:
-    path_bar, theta = path_bar.contiguous(), None if theta is None else theta.contiguous()
+    path_bar, theta = _plain(path_bar), None if theta is None else _plain(theta)
     w_bar = torch.empty_like(path_bar[:, 0])
     theta_bar = None if theta is None else torch.empty_like(theta)
     _call("backward", w_bar.dtype, problem, tape[0], theta, path_bar, w_bar, theta_bar)
     return [w_bar, theta_bar]
+
+
+def _plain(t: Tensor) -> Tensor:
+    """The numbers of a tensor one after the other, signs that PyTorch put off included."""
+    return t.resolve_neg().contiguous()
 
 
 def _call(name: str, dtype: torch.dtype, problem: Problem, *arrays: Tensor | None) -> None:

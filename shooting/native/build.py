@@ -81,7 +81,7 @@ def library_folder() -> Path:
 def build(
     dtype: torch.dtype, *, cache: Path, compiler: str | None = None, source: Path | None = None
 ) -> Path:
-    """Compile unless the cache already holds this source, compiler, flags and processor.
+    """Compile unless the cache already holds this source, compiler, flags, processor and libc.
 
     Args:
         dtype: ``torch.float32`` or ``torch.float64``.
@@ -99,7 +99,8 @@ def build(
     found, *options = _command(compiler or variable("CC") or "cc")
     source = source or SOURCE
     flags = [*options, *FLAGS, f"-DREAL={REALS[dtype]}"]
-    identity = "\0".join([source.read_text(encoding="utf-8"), found, *flags, _processor()])
+    about = [_version(found), *flags, _processor(), *platform.libc_ver()]
+    identity = "\0".join([source.read_text(encoding="utf-8"), *about])
     name = hashlib.sha256(identity.encode(errors="surrogateescape")).hexdigest()[:16]
     stem = f"{source.stem}-{REALS[dtype]}-{name}"
     if kept := find(cache, stem):
@@ -119,6 +120,13 @@ def _command(words: str) -> list[str]:
     if found is None:
         raise BuildError(f"there is no C compiler {words!r}; install one or set CC")
     return [found, *options]
+
+
+def _version(compiler: str) -> str:
+    """A compiler's file: an update changes its size or date, and nothing has to be run for it."""
+    real = Path(compiler).resolve()
+    about = real.stat()
+    return "\0".join(map(str, (compiler, real, about.st_size, about.st_mtime_ns)))
 
 
 def _compiled(command: list[str], source: Path, made: Path) -> Path:

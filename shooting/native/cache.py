@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -22,6 +22,7 @@ if sys.platform != "win32":  # where solve.c is not compiled either
 
 LITTER = ".building-"
 WAIT, POLL = 60.0, 0.1  # seconds: twelve times what a compilation takes; between two looks
+OLD = 900.0  # seconds: longer than any compilation, `build.PATIENCE` for each target
 
 
 def find(folder: Path, stem: str) -> Path | None:
@@ -66,7 +67,8 @@ def _to_disk(path: Path) -> None:
 def workshop(folder: Path) -> Iterator[Path]:
     """A room to compile in, alone where the file system has locks; gone afterwards.
 
-    What killed compilations have left is cleared: nobody else is at work, or the lock were taken.
+    What killed compilations have left is cleared once it is old: whoever did not get the lock, or
+    has none, may be at work without it.
 
     Raises:
         OSError: If the folder cannot be written.
@@ -74,10 +76,16 @@ def workshop(folder: Path) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{LITTER}lock").open("a", encoding="ascii") as file:
         if _locked(file):
-            for left in folder.glob(f"{LITTER}*/"):
-                shutil.rmtree(left, ignore_errors=True)
+            _clear(folder)
         with tempfile.TemporaryDirectory(dir=folder, prefix=LITTER) as room:
             yield Path(room)
+
+
+def _clear(folder: Path) -> None:
+    for left in folder.glob(f"{LITTER}*/"):
+        with suppress(OSError):  # gone meanwhile
+            if time.time() - left.stat().st_mtime > OLD:
+                shutil.rmtree(left)
 
 
 def _locked(file: IO[str]) -> bool:

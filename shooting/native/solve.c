@@ -3,7 +3,8 @@
  * Arrays are stored with one row per coordinate of the state, so that particles and data lie side
  * by side and every product below is "scalar times vector": y[S][Np] holds the K particles in its
  * first columns and the n data after them, p[S][Kp] the costates. Np and Kp are rounded up to
- * whole vectors; the extra columns never reach a real one (they are not summed over).
+ * whole vectors. Extra columns of y are copies of the last real one, so that they are finite where
+ * it is; their gradient is 0, so that sums along rows may run over them.
  * Members of the ensemble are independent: the result does not depend on the number of threads.
  */
 #include <fenv.h>
@@ -154,7 +155,8 @@ static void turn(len k, len n, const real *A, len lda, real *T, len ldt) {
     }
 }
 
-/* C[kp] (+)= A[n] G[k][n]^T for a single row, by dot products (ldg: whole vectors, padded by 0). */
+/* C[kp] (+)= A[n] G[k][n]^T for a single row, by dot products (ldg: whole vectors; A is 0
+ * and G finite in the extra columns, or the other way round). */
 static void dots(len k, len kp, const real *A, const real *G, len ldg, real *C, int add) {
   for (len j0 = 0; j0 < kp; j0 += LANES) {
     vec row[LANES], sum = add ? *(const vec *)(C + j0) : (vec){0};
@@ -182,7 +184,8 @@ static void product_turned(len m, len k, len kp, len n, const real *A, len lda, 
 
 /* --- sigma and its derivatives ------------------------------------------------------------- */
 
-/* exp(x) for x <= 0 (NaN stays NaN): 2^n exp(r), |r| <= log(2)/2, exp(r) by its series. */
+/* exp(x) for x <= 0: 2^n exp(r), |r| <= log(2)/2, exp(r) by its series. NaN stays NaN, whatever the
+ * machine makes of it as n (to put another number in its place would slow softplus). */
 static inline real exp_negative(real x) {
   const int single = sizeof(real) == 4;
   const real low = single ? -87 : -708;
@@ -193,7 +196,7 @@ static inline real exp_negative(real x) {
   real e = 1;
   for (int k = single ? 7 : 13; k > 0; k--) e = 1 + e * r * ((real)1 / k);
   union { int32_t i[2]; int64_t l; float f; double d; } two;
-  if (single) two.i[0] = (n + 127) << 23; else two.l = (int64_t)(n + 1023) << 52;
+  if (single) two.i[0] = (uint32_t)(n + 127) << 23; else two.l = (uint64_t)(n + 1023) << 52;
   return e * (single ? (real)two.f : (real)two.d);
 }
 
@@ -573,6 +576,12 @@ static void store(Shape s, const real *w, real *rows) {
     for (len c = 0; c < s.S; c++) rows[(s.N + j) * s.S + c] = w[s.S * s.Np + c * s.Kp + j];
 }
 
+/* Let the extra columns move like the last real one: from 0 they might overflow alone. */
+static void follow(Shape s, real *w) {
+  for (len c = 0; c < s.S; c++)
+    for (len i = s.N; i < s.Np; i++) w[c * s.Np + i] = w[c * s.Np + s.N - 1];
+}
+
 /* Ask for the tape of a stage whose turn comes next: all tapes together outgrow the near caches. */
 static inline void ask(const real *tape, len n, int write) {
   for (len i = 0; i < n; i += 64 / (len)sizeof(real))
@@ -588,6 +597,7 @@ static void march(Member m, const real *start, real *path, real *tape) {
   for (len i = 0; i < stages; i++) k[i] = take(&m.room, E);
   memset(w, 0, E * sizeof(real));
   load(m.s, start, w);
+  follow(m.s, w);
   store(m.s, w, path);
   for (len step = 0; step < P->steps; step++) {
     const double h = P->h[step];

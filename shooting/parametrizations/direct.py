@@ -25,6 +25,7 @@ from shooting.parametrizations.base import Controlled
 from shooting.randomness import uniform
 from shooting.solvers import MOST_STEPS, Grid, make_grid
 from shooting.times import numbers
+from shooting.transforms import unmixed
 
 
 class DynamicDirect(Controlled):
@@ -127,9 +128,10 @@ class DynamicDirect(Controlled):
     def penalty(self) -> Tensor:
         r"""Mean of R over the equal blocks: $\frac1T \int_0^T R(\theta)\,\mathrm{d}t$."""
         blocks = {k: v.unbind(-3) for k, v in self.theta_blocks().items()}
-        each = [
-            self.field.penalty({k: v[b] for k, v in blocks.items()}) for b in range(self.blocks)
-        ]
+        with unmixed(self._like):
+            each = [
+                self.field.penalty({k: v[b] for k, v in blocks.items()}) for b in range(self.blocks)
+            ]
         return torch.stack(each).mean(0)
 
     def _flow(self, z: Tensor, times: Times) -> Tensor:

@@ -12,7 +12,7 @@ from shooting.flow import (
     Times,
 )
 from shooting.parametrizations.base import Controlled
-from shooting.times import check_times
+from shooting.times import check_times, moves
 
 
 def complexity(model: Controlled, times: Times) -> dict[str, Tensor]:
@@ -24,7 +24,9 @@ def complexity(model: Controlled, times: Times) -> dict[str, Tensor]:
 
     Args:
         model: Any of the four models.
-        times: Nodes of the quadrature; the solver's own nodes reproduce the published plots.
+        times: Nodes of the quadrature; the solver's own nodes reproduce the published plots. Where
+            the control jumps, at a kick or the end of a block, the interval that ends there counts
+            the control after the jump, an error like the length of that interval: take fine times.
 
     Returns:
         ``squared``: $\int \log_2 \sum_k |\theta_k|^2 \mathrm{d}t$, biases left out (published);
@@ -42,7 +44,9 @@ def complexity(model: Controlled, times: Times) -> dict[str, Tensor]:
         )
     matrices = torch.stack([s for k, s in square.items() if not model.field.is_bias(k)]).sum(0)
     everything = torch.stack(list(square.values())).sum(0)
-    t = torch.as_tensor(times if isinstance(times, Tensor) else named, dtype=torch.float64)
+    t = torch.tensor(named, dtype=torch.float64)
+    if (moved := moves(times)) is not None:
+        t = t.to(moved.device) + moved
     t = t.to(matrices)
     dt = (t[1:] - t[:-1]).abs()
 

@@ -44,6 +44,7 @@ from shooting.parametrizations.base import Controlled
 from shooting.randomness import Sampler, generator, normal, uniform
 from shooting.solvers import Grid, make_grid
 from shooting.times import check_times, moves, nudge, numbers, refuse_moving
+from shooting.transforms import unmixed
 
 INIT_ADVICE = "try ParticleInit(p=normal(0.1))"
 
@@ -187,7 +188,8 @@ class DynamicParticles(Controlled):
 
     def _jumps(self) -> Kicks:
         """The kicks in the scale of the costates."""
-        kicks = self.kicks if self.kick_rank is None else self.kicks_left @ self.kicks_right
+        with unmixed(self._like):
+            kicks = self.kicks if self.kick_rank is None else self.kicks_left @ self.kicks_right
         return Kicks(self.kick_times, self.momentum_scale * kicks)
 
     def settings(self) -> dict[str, str]:
@@ -212,7 +214,9 @@ class DynamicParticles(Controlled):
         """
         q, p = self.start()
         nothing, t = q[..., :0, :], self._depths(times)
-        if t[0] == 0 and len(t) > 1 and all(a < b for a, b in pairwise(t)) and not self.kick_times:
+        moved, rising = moves(times), len(t) > 1 and all(a < b for a, b in pairwise(t))
+        # not where a time moves: the particles start at depth 0, not at the first time
+        if t[0] == 0 and rising and moved is None and not self.kick_times:
             path = shoot(self.field, q, p, nothing, times, solver=self.solver)
             return path.q, path.p
         named = sorted({0.0, *t})
@@ -221,7 +225,7 @@ class DynamicParticles(Controlled):
         else:
             path = self._shoot(q, p, nothing, named)
         index = [named.index(s) for s in t]
-        path, moved = Path(*(y[..., index, :, :] for y in path)), moves(times)
+        path = Path(*(y[..., index, :, :] for y in path))
         if moved is not None:
             path = Path(*nudge(lambda y: self.field.rates("theta", *y), path, moved))
         return path.q, path.p
@@ -256,8 +260,11 @@ class DynamicParticles(Controlled):
         Args:
             times: Depths of at least 0, in any order; one will do: ``model.theta([0.5])``.
         """
-        q, p = self.particle_path(times)
-        return self.field.theta(q, p)
+        return self._theta(*self.particle_path(times))
+
+    def _theta(self, q: Tensor, p: Tensor) -> Control:
+        with unmixed(q):
+            return self.field.theta(q, p)
 
     def penalty(self, times: Times | None = None) -> Tensor:
         """The running cost R, its mean over depth, per run.
@@ -274,10 +281,12 @@ class DynamicParticles(Controlled):
         """
         if times is not None:
             check_times(times)
-        if self.kick_times:
-            return self._kicked_penalty(times)
-        if not self.field.drift:
+        if not self.field.drift and not self.kick_times:
             return energy(self.field, *self.start())
+        with unmixed(self._like):
+            return self._kicked_penalty(times) if self.kick_times else self._drifting_penalty(times)
+
+    def _drifting_penalty(self, times: Times | None) -> Tensor:
         if times is None:
             raise ValueError(
                 "expected times for the penalty of a field with drift, whose R varies over depth, "
@@ -363,8 +372,8 @@ class DynamicParticles(Controlled):
         q, right = self.particle_path(nodes)
         left = right - self._jumps().at_nodes(nodes)
         starts, ends = (right, left) if nodes[0] < nodes[-1] else (left, right)
-        first = self.field.theta(q[..., :-1, :, :], starts[..., :-1, :, :])
-        return first, self.field.theta(q[..., 1:, :, :], ends[..., 1:, :, :])
+        first = self._theta(q[..., :-1, :, :], starts[..., :-1, :, :])
+        return first, self._theta(q[..., 1:, :, :], ends[..., 1:, :, :])
 
     def _sizes(self) -> str:
         kicks = f", kicks={self.kick_times}" if self.kick_times else ""
@@ -396,14 +405,15 @@ class StaticParticles(DynamicParticles):
         """R of the constant control, per run, whatever the times."""
         if not self.field.drift:
             return energy(self.field, *self.start())
-        return self.field.penalty(self.field.theta(*self.start()))
+        with unmixed(self._like):
+            return self.field.penalty(self.field.theta(*self.start()))
 
     def theta(self, times: Times) -> Control:
         """The constant control, repeated for each time."""
         count = len(numbers(times))
         return {
             k: v.unsqueeze(-3).expand(*v.shape[:-2], count, *v.shape[-2:])
-            for k, v in self.field.theta(*self.start()).items()
+            for k, v in self._theta(*self.start()).items()
         }
 
     def _flow(self, z: Tensor, times: Times) -> Tensor:
@@ -414,7 +424,7 @@ class StaticParticles(DynamicParticles):
 
     def _constant(self) -> Control:
         """The control as one block, ``(*runs, 1, out, width)``."""
-        return {k: v.unsqueeze(-3) for k, v in self.field.theta(*self.start()).items()}
+        return {k: v.unsqueeze(-3) for k, v in self._theta(*self.start()).items()}
 
 
 def _momentum_scale(given: object, particles: int) -> float:
