@@ -11,7 +11,9 @@ TABLE = re.compile(r"<table\b.*?</table>", re.DOTALL)
 
 
 def labelled(table: str) -> str:
-    """A table whose cells begin with the name of their column, which only a phone shows.
+    """A table whose cells know the name of their column, for the style sheet to show.
+
+    A name with a formula, which no attribute can show, stands hidden in the cell.
 
     Args:
         table: HTML of one table. Without a head of one row, or with few columns, it stays as it is.
@@ -27,8 +29,10 @@ def labelled(table: str) -> str:
         return table
     for row in rows:
         for name, cell in zip(names, row.find_all(("td", "th")), strict=True):
-            if name.get_text(strip=True):
+            if name.find(class_="math"):
                 cell.insert(0, copy.copy(name))
+            elif words := name.get_text(" ", strip=True):
+                cell["data-label"] = words
     assert parsed.table is not None
     parsed.table["class"] = [*parsed.table.get("class", []), "cards"]
     return str(parsed)
