@@ -104,11 +104,15 @@ class Watch:
             f"expected H to be conserved over depth to {LIMIT:.0%}, got a change of {worst:.1%} "
             f"after epoch {done}: the solver's steps are too large"
         )
-        block, (_, times) = self._shot()[0]
+        block, times = max(
+            ((block, times) for block, (_, times) in self._shot()),
+            key=lambda call: float(call[0].energy_drift(call[1]).nan_to_num(torch.inf).max()),
+        )
         solver = block.solver
         if solver.step == "auto" or solver.method not in TABLEAUS:
             return f"{what}; try a smaller tolerance, or smaller momenta"
-        taken = max(map(abs, block._grid(numbers(times), solver.step).lengths()))
+        followed = sorted({0.0, *numbers(times)})  # as `energy_drift` does
+        taken = max(block._grid(followed, solver.step).lengths())
         step = step_for(taken, worst, LIMIT, TABLEAUS[solver.method].order)
         return f"{what}; try solver=Solver(step={step:g})"
 

@@ -19,7 +19,7 @@ from shooting import (
     UpDown,
     normal,
 )
-from shooting.conservation import ConservationWarning
+from shooting.conservation import ConservationWarning, step_for
 from shooting.fit import fit
 from shooting.watch import LIMIT, Watch
 
@@ -116,6 +116,22 @@ def test_the_step_that_is_named_is_shorter_than_those_taken():
     with pytest.warns(ConservationWarning) as told:
         fit(loud(solver=Solver(step=1.0)), Fine((0, 1)), settings(1))
     assert float(str(told[0].message).partition("Solver(step=")[2].rstrip(")")) < 0.5
+
+
+def test_the_step_that_is_named_is_that_of_the_worst_block():
+    net = nn.ModuleDict(
+        {"quiet": build(seeds=[0, 1]), "loud": loud(solver=Solver(step=0.5))}  # quiet: step 0.4
+    )
+    with Watch(net) as watch:
+        for block in net.values():
+            block(torch.zeros(3, 1), [0.0, 1.0])
+        worst = float(watch.drift((2,)).max())
+        with pytest.warns(ConservationWarning) as told:
+            watch.look(1, 1, torch.ones(2, dtype=torch.bool))
+    assert worst > LIMIT > float(net["quiet"].energy_drift([0.0, 1.0]).max())
+    step = float(str(told[0].message).partition("Solver(step=")[2].rstrip(")"))
+    assert step == step_for(0.5, worst, LIMIT, 4)
+    assert step != step_for(1 / 3, worst, LIMIT, 4)  # control: of the other, three steps
 
 
 def test_a_training_that_ended_before_its_record_keeps_its_drift():
