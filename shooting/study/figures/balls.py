@@ -104,13 +104,9 @@ def _by_step(
 ) -> None:
     for k, (name, errors) in enumerate(others.items()):
         ax.plot(STEPS, errors, label=name, **_dashed(k))
-    drawn: Counter[str] = Counter()
-    for r, name in zip(results, names, strict=True):
-        model = r.config.model
-        style = STYLES[drawn[model] % len(STYLES)]
+    for r, name, style in zip(results, names, _styles(results), strict=True):
         error = r.arrays["misses"][0][PREDICTED]
-        ax.plot(STEPS, error, style, ms=4, label=name, color=colours[model])
-        drawn[model] += 1
+        ax.plot(STEPS, error, style, ms=4, label=name, color=colours[r.config.model])
     ax.set(xlabel="steps ahead", ylabel="squared error per pixel", yscale="log", xticks=STEPS)
     ax.yaxis.set_major_formatter(PlainLog())
     ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -151,15 +147,25 @@ def _by_epoch(
 ) -> None:
     for k, (name, level) in enumerate(levels.items()):
         ax.axhline(level, label=name, **_dashed(k))
-    for r, name in zip(results, names, strict=True):
+    for r, name, style in zip(results, names, _styles(results), strict=True):
         errors = r.arrays["validation"][0]
         epochs = np.arange(1, len(errors) + 1)
-        ax.plot(epochs, errors, "o-", ms=2.5, lw=1.2, label=name, color=colours[r.config.model])
+        ax.plot(epochs, errors, style, ms=2.5, lw=1.2, label=name, color=colours[r.config.model])
     last = max(r.config.epochs for r in results)
     ax.set(xlabel="epoch", ylabel="squared error per pixel", yscale="log", xlim=(0, last + 1))
     ax.yaxis.set_major_formatter(PlainLog())
     ax.yaxis.set_minor_formatter(PlainLog(minor_thresholds=(2, 0.5)))
     ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def _styles(results: Sequence[Drawn]) -> list[str]:
+    """A style for each run: runs of one model, which share its colour, differ."""
+    drawn: Counter[str] = Counter()
+    found = []
+    for r in results:
+        found.append(STYLES[drawn[r.config.model] % len(STYLES)])
+        drawn[r.config.model] += 1
+    return found
 
 
 def _dashed(k: int) -> dict[str, Any]:

@@ -220,7 +220,7 @@ def test_single_runs(shelf, name, metric, alter, expected):
 
 def with_balls(shelf, errors):
     """A shelf with the full run of each model, invented: none of them is recorded."""
-    (pattern,) = shelf.find("bouncing_balls", model=OURS, filters=16, inflation=20)
+    (pattern,) = shelf.find("bouncing_balls", model=OURS, filters=16, inflation=20, frames=4)
     invented = []
     for model, error in errors.items():
         config = {**pattern["config"], "model": model, "epochs": 100}

@@ -338,7 +338,8 @@ def test_protocols_and_labels():
     assert (paper.learning_rate, paper.penalty, paper.epochs) == (0.001, 0.0001, 100)
     assert (released.latent, released.theta3_weight) == (40, 0.1)
     assert (paper.label, released.label) == ("paper", "released")
-    short = BallsConfig.paper(epochs=3)
+    short = BallsConfig.short()
+    assert replace(short, protocol="paper", epochs=100) == BallsConfig.paper()
     for small in (reduced, quick(), short, wide := BallsConfig.wide()):
         assert f"{small.sequences} sequences" in small.label  # a smaller run says so
     width = ("latent", "inflation", "particles", "filters", "sequences", "validation", "batch")
@@ -353,7 +354,8 @@ def test_grid_begins_with_the_full_runs():
     assert len(full) == len(set(full))
     assert {c.model for c in full[:3]} == set(COMPARED)
     assert all((c.epochs, c.sequences, c.frames) == (100, 10_000, 20) for c in full[:4])
-    assert [c.precision for c in full] == ["bfloat16"] * 4 + ["float32"] * 7
-    assert {c.protocol for c in full[4:]} == {"reduced"}  # never called the paper's
-    assert [c.sequences for c in full[4:]] == [2000] * 3 + [10_000] * 4
+    assert [c.precision for c in full] == ["bfloat16"] * 7 + ["float32"] * 7
+    # the others are never called the paper's
+    assert [c.protocol for c in full[4:]] == ["short"] * 3 + ["reduced"] * 7
+    assert [c.sequences for c in full[7:]] == [2000] * 3 + [10_000] * 4
     assert data.SPLITS["train"] == 10_000
