@@ -112,12 +112,12 @@ class BallsConfig:
 
     @classmethod
     def short(cls, **changes: Any) -> BallsConfig:
-        """The protocol `paper` in 16 epochs instead of 100, with the learning rate 0 at their end.
+        """The protocol `paper` in 10 epochs instead of 100, with the learning rate 0 at their end.
 
         Expected before the runs: the errors of the three models are within a tenth of each other,
-        and each model's last validation error is below that of its run of 100 epochs after 16.
+        and each model's last validation error is below that of its run of 100 epochs after 10.
         """
-        settings = {"protocol": "short", "epochs": 16}
+        settings = {"protocol": "short", "epochs": 10}
         return cls.paper(**(settings | changes))
 
     @classmethod
@@ -397,7 +397,7 @@ def grid(profile: str) -> Sequence[BallsConfig]:
     """All runs of a profile.
 
     `quick`: the dynamic model, narrow and short. `paper`: three models at full length and the
-    released protocol for the dynamic model; the three models in 16 epochs; then three models
+    released protocol for the dynamic model; the three models in 10 epochs; then three models
     `reduced` to one core, the same with all sequences, and the dynamic one of these in the paper's
     width.
     """
