@@ -169,6 +169,7 @@ $(TEST_SITE)/.done: $(NOTEBOOKS) $(PROSE) $(PACKAGE) $(RECORDS) $(STAMP)
 
 # Sphinx writes the single page into the folder of its first chapter, with the addresses of the root.
 $(PDF): book/_tools/pdf.py $(NOTEBOOKS) $(PROSE) $(PACKAGE) $(RECORDS) $(STAMP)
+	@"$(PY)" book/_tools/pdf.py # before minutes of building
 	$(call build-book,_build/pdf,_build/pdf/html,$(NOTEBOOKS),SHOOTING_FIGDIR=,singlehtml)
 	@mv _build/pdf/html/book/index.html _build/pdf/html/book.html
 	@"$(PY)" book/_tools/pdf.py _build/pdf/html/book.html $@
@@ -182,6 +183,6 @@ $(ONE_PAGE): TOC := $(CURDIR)/_build/page/_toc.yml
 $(ONE_PAGE): STRICT := 2> >(grep -vE "unknown document|undefined label|label '.*' not found" >&2)
 $(ONE_PAGE): $(QUICK_RUNS)/$(PAGE).ipynb
 	@mkdir -p _build/page && printf '%s\n' 'format: jb-book' 'root: notebooks/$(PAGE)' \
-	  'chapters: [{file: book/bibliography}]' > $(TOC)
+	  'chapters: [{file: book/bibliography}]' > "$(TOC)"
 	$(call build-book,_build/page,_build/page/html,$<,$(QUICK))
 endif

@@ -1,14 +1,16 @@
 """Print the whole book, built as one page, with a Chromium of this machine; no network is asked.
 
-Usage: python pdf.py PAGE.html TARGET.pdf
+Usage: python pdf.py PAGE.html TARGET.pdf, or, to see whether it could, python pdf.py
 """
 
 import argparse
+import importlib.util
 import shutil
 import sys
 from pathlib import Path
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", MAC)
 # No name is looked up: the page has everything it needs.
 LAUNCH = ["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND"]
 PATIENCE = 540_000  # ms: all equations of the book are set on one page
@@ -80,14 +82,18 @@ def print_page(page: Path, target: Path, executable: str) -> None:
 def main() -> int:
     """Parse the command line and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("page", type=Path)
-    parser.add_argument("target", type=Path)
+    parser.add_argument("page", type=Path, nargs="?")
+    parser.add_argument("target", type=Path, nargs="?")
     arguments = parser.parse_args()
     executable = browser()
     if executable is None:
-        sys.stderr.write(f"none of {', '.join(BROWSERS)} is on the PATH; try installing Chromium\n")
+        sys.stderr.write(f"none of {', '.join(BROWSERS)} is there; try installing Chromium\n")
         return 1
-    print_page(arguments.page, arguments.target, executable)
+    if importlib.util.find_spec("playwright") is None:
+        sys.stderr.write("the package playwright is missing; try pip install -e '.[browser]'\n")
+        return 1
+    if arguments.target is not None:
+        print_page(arguments.page, arguments.target, executable)
     return 0
 
 

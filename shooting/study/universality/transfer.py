@@ -4,8 +4,9 @@ Let theta0 have energy R0 and let y_i = phi_theta0(x_i) on a delta-net x_1..x_n 
 point theta* of Eq. (3.2) with n data points is a shooting solution with K = n particles placed on
 them. If its objective is at most E_n(theta0) = R0 (a minimiser's is), then Reg* <= R0 and
 |x_i(1) - y_i| <= sqrt(2 R0 / lambda). Flows of energy R are exp(sqrt(2 R))-Lipschitz, so
-sup_C |phi* - phi_theta0| <= (e^sqrt(2 Reg*) + e^sqrt(2 R0)) (1 + |Theta12|^2)^(1/2) delta
-+ max_i |x_i(1) - y_i|, which tends to 0 as delta -> 0 and lambda -> infinity.
+sup_C |phi* - phi_theta0| <= (e^sqrt(2 Reg*) (1 + |Theta12|^2)^(1/2) + Lip(phi_theta0)) delta
++ max_i |x_i(1) - y_i|, which tends to 0 as delta -> 0 and lambda -> infinity. Of a flow of
+networks, Lip(phi_theta0) is at most e^L with their Lipschitz constant L.
 """
 
 from __future__ import annotations
