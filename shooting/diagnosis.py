@@ -137,7 +137,8 @@ def _ill_weights(model: Any) -> dict[str, list[int]]:
     for name, value in known.items():
         bad = ~torch.isfinite(value)
         if bool(bad.any()):
-            lead = bad.flatten(1).any(1) if model.seeds is not None else bad.new_zeros(0)
+            several = model.seeds is not None and not name.startswith("inner.")  # of all runs
+            lead = bad.flatten(1).any(1) if several else bad.new_zeros(0)
             found[name] = [int(run) for run in lead.nonzero()[:, 0]]
     return found
 

@@ -14,12 +14,15 @@ from shooting import (
     ConvUpDown,
     DynamicDirect,
     DynamicParticles,
+    Field,
     SecondOrder,
     Slot,
     Solver,
     StaticDirect,
+    Term,
     UpDown,
     carry,
+    complexity,
     shoot,
 )
 from shooting.hamiltonian import autodiff_system, hamiltonian, theta_system
@@ -247,3 +250,12 @@ def test_an_automatic_field_does_not_change():
     for name in ("function", "metrics", "drift", "shapes"):
         with refused(repr(name), error=AttributeError):
             setattr(field, name, None)
+
+
+def test_a_bias_of_a_function_does_not_count_in_the_published_complexity():
+    field = AutomaticField(
+        lambda z, t: {"x": z["x"] @ t["A"].T + t["b"]}, {"x": 2}, {"A": (2, 2), "b": (2,)}
+    )
+    listed = Field({"x": 2}, [Term("A", "x", "x"), Term("b", "x")])
+    own, known = (complexity(DynamicParticles(f, 3, seed=0), [0, 1]) for f in (field, listed))
+    assert gap(own["squared"], known["squared"]) <= EXACT

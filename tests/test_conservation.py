@@ -22,8 +22,8 @@ from shooting import (
     normal,
     shoot,
 )
-from shooting.conservation import ConservationWarning, drift, settle, step_for
-from shooting.flow import carry_step, energy_drift, shoot_step
+from shooting.conservation import ConservationWarning, difference, drift, settle, step_for
+from shooting.flow import _halved, carry_step, energy_drift, shoot_step
 
 pytestmark = pytest.mark.usefixtures("float64")
 SMALL = UpDown(2, 3, sigma="tanh")
@@ -254,3 +254,11 @@ def test_the_drift_shows_what_large_momenta_do_at_the_default_step():
     loud = ParticleInit(p=normal(7.0))
     assert DynamicParticles(UpDown(2, 8), 15, init=loud, seed=0).energy_drift([0, 1]) > 0.01
     assert DynamicParticles(UpDown(2, 8), 15, seed=0).energy_drift([0, 1]) < 0.001
+
+
+def test_the_difference_of_two_solves_looks_at_all_states_and_doubles_it():
+    fine = (torch.ones(1, 1, 2), 10 * torch.ones(1, 1, 2))
+    assert float(difference((1.5 * fine[0], fine[1]), fine, 0)) == 0.5
+    solves = {1.0: (1.5 * fine[0],), 0.5: (fine[0],)}
+    # the halved step has half the error or less, so the whole one at most twice the difference
+    assert float(_halved(solves.__getitem__, 0)(1.0)) == 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import pickle
 import warnings
 
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 
 from shooting import AutomaticField, DynamicParticles, Field, Function, StaticDirect, Term, UpDown
+from shooting.diagnosis import diagnose
 from shooting.features import Activated
 from shooting.fit import FitConfig, fit
 from shooting.learned import LooseNumbersWarning, modules_of
@@ -185,3 +187,15 @@ def test_a_control_named_as_the_networks_is_refused():
     field = Field({"x": 2}, [Term("inner", "x", "x")])
     with pytest.raises(ValueError, match="does not use itself, got 'inner'"):
         StaticDirect(field)
+
+
+@pytest.mark.parametrize("parameter", ["weight", "bias"])
+def test_nan_in_a_network_inside_a_field_is_found_and_belongs_to_all_runs(parameter):
+    block = DynamicParticles(with_function(), 3, seeds=[0, 1])
+    with torch.no_grad():
+        getattr(block.inner[0][0], parameter)[1] = math.nan
+    found = diagnose(block, torch.zeros(4, 2), [0.0, 1.0])
+    assert (found.cause, found.runs) == ("weights", ())
+    with torch.no_grad():
+        block.p[1] = math.nan
+    assert diagnose(block, torch.zeros(4, 2), [0.0, 1.0]).runs == (1,)

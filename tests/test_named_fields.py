@@ -315,3 +315,18 @@ def test_two_activations_in_one_field_are_two_on_every_route():
         assert gap(shoot(field, q, p, q, [0, 1], solver=Solver(route=route)).z, wanted) <= EXACT
     with pytest.raises(ValueError, match=r"one activation at a time, not \['relu', 'tanh'\]"):
         shoot(field, q, p, q, [0, 1], solver=Solver(route="native"))
+
+
+def test_the_penalty_of_static_particles_is_r_also_where_the_field_drifts():
+    model = StaticParticles(SecondOrder(2, sigma="tanh"), 3, momentum_scale=1.0, seed=0)
+    wanted = model.field.penalty({k: v[0] for k, v in model.theta([0.0]).items()})
+    assert gap(model.penalty(), wanted) <= EXACT
+    assert gap(model.field.energy(*model.start()), wanted) > 1e-3  # control: H is not R here
+
+
+def test_the_penalty_of_a_field_that_drifts_is_a_mean_over_any_depth():
+    model = DynamicParticles(SecondOrder(2, sigma="tanh"), 3, seed=0)
+    times = [k / 100 for k in range(201)]
+    theta = model.theta([(a + b) / 2 for a, b in zip(times, times[1:], strict=False)])
+    # trapezoidal against midpoint rule, both of second order in 0.01
+    assert gap(model.penalty(times), model.field.penalty(theta).mean()) <= 1e-3

@@ -358,3 +358,11 @@ def test_numpy_integers_are_counts_and_booleans_are_not():
             Plateau(patience=wrong)
         with refused(repr(wrong)):
             Cosine(wrong)
+
+
+def test_a_large_eps_damps_as_in_torch():
+    ours, theirs = (torch.nn.Parameter(draw(0, 4)) for _ in range(2))
+    ours.grad, theirs.grad = draw(1, 4), draw(1, 4)
+    Adam([("w", ours)], learning_rate=0.1, eps=0.5).step()
+    torch.optim.Adam([theirs], lr=0.1, eps=0.5).step()
+    assert gap(ours, theirs) <= EXACT

@@ -955,3 +955,15 @@ def test_a_state_of_another_kind_is_refused():
 def test_a_seed_that_is_no_whole_number_is_refused_also_if_it_is_empty(seed):
     with pytest.raises(ValueError, match="expected a seed that is a whole number"):
         StaticDirect(_field(), seed=seed)
+
+
+def test_a_state_with_another_matrix_metric_is_refused():
+    one, other = (DynamicParticles(Affine(2, weight=spd(s, 2)), 3, seed=0) for s in (0, 1))
+    with refused("with field"):
+        one.load_state_dict(other.state_dict())
+
+
+def test_complexity_of_decreasing_times_is_that_of_increasing_ones():
+    model = StaticDirect(UpDown(1, 2), seed=0)
+    forward, back = (complexity(model, t) for t in ([0.0, 0.5, 1.0], [1.0, 0.5, 0.0]))
+    assert all(gap(back[name], forward[name]) <= EXACT for name in forward)

@@ -167,3 +167,16 @@ def test_what_cannot_be_pasted_is_refused(changes, got):
     arguments = {"model": Decay(), "x0": torch.ones(1, 1), "horizon": 2.0, **changes}
     with refused(got):
         paste(**arguments)
+
+
+class Bump(nn.Module):
+    """Leaves the bound in the middle of a call and comes back."""
+
+    def forward(self, x, times):
+        return torch.stack([9 + x if t == 0.5 else x for t in times])
+
+
+def test_a_trajectory_that_left_the_bound_does_not_come_back():
+    found = paste(Bump(), torch.ones(1, 1), 2.0, times=[0.0, 0.5, 1.0], bound=5.0)
+    assert found.reached.tolist() == [1]
+    assert bool(found.positions[1:].isnan().all())

@@ -152,3 +152,17 @@ def test_the_error_at_the_end_says_what_the_solve_met():
     )
     with refused("of the last call", "from depth", error=NonFiniteError):
         fit(model, Square((0, 1)), settings(2))
+
+
+def test_the_drift_is_that_of_the_worst_block_and_failed_runs_say_nothing():
+    blocks = {"loud": loud(solver=Solver(step=0.5)), "quiet": build(seeds=[0, 1])}
+    net = nn.ModuleDict(blocks)
+    with Watch(net) as watch:
+        for block in net.values():
+            block(torch.zeros(3, 1), [0.0, 1.0])
+        assert torch.equal(watch.drift((2,)), net["loud"].energy_drift([0.0, 1.0]))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            watch.look(1, 1, torch.zeros(2, dtype=torch.bool))  # no run is alive
+        with pytest.warns(ConservationWarning):  # control
+            watch.look(1, 1, torch.ones(2, dtype=torch.bool))
