@@ -7,7 +7,6 @@ F = p(T) + lambda grad l by Newton's method.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -203,12 +202,6 @@ def descent(
 
     descend(u, value, iterations=iterations, tolerance=1e-12)
     return u.detach(), residuals
-
-
-def condition(matrix: Tensor) -> float:
-    """Condition number in the 2-norm."""
-    values = torch.linalg.svdvals(matrix)
-    return float(values[0] / values[-1]) if values[-1] > 0 else math.inf
 
 
 def _falls(new: Tensor, old: Tensor) -> bool:
