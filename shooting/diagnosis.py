@@ -17,7 +17,6 @@ from shooting.flow import Times
 from shooting.solvers import TABLEAUS, make_grid
 from shooting.times import check_times, numbers
 
-CAUSES = ("none", "weights", "data", "step")
 CURE = (
     "lower the learning rate; with SGD, clip gradients before each step, too: "
     "torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)"
@@ -34,7 +33,7 @@ class Diagnosis:
     """What is to blame for a solve that is not finite.
 
     Attributes:
-        cause: One of `CAUSES`.
+        cause: ``none``, ``weights``, ``data`` or ``step``.
         message: A sentence that says what was found and what to try.
         depth: The first node of the solve at which a state is not finite.
         runs: The runs concerned; empty for a single run.

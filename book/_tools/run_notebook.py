@@ -26,7 +26,6 @@ import papermill
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-ROOT = Path(__file__).resolve().parents[2]
 FOREIGN = ("MPL", "MATPLOTLIB", "JUPYTER", "IPYTHON", "PYTHON", "PYDEVD", "PAPERMILL")
 KEPT = {"PYTHONPATH", "PYTHONHOME", "PYTHONHASHSEED", "PYDEVD_DISABLE_FILE_VALIDATION"}
 
@@ -71,8 +70,8 @@ def neutral_settings(given: Mapping[str, str], room: Path) -> dict[str, str]:
         "JUPYTER_DATA_DIR": str(room / "data"),
         "JUPYTER_RUNTIME_DIR": str(room / "runtime"),
         "JUPYTER_NO_CONFIG": "1",
-        "IPYTHONDIR": str(ROOT / "_build" / "ipython"),
-        "MPLCONFIGDIR": str(ROOT / "_build" / "matplotlib"),
+        "IPYTHONDIR": str(checkout.ROOT / "_build" / "ipython"),
+        "MPLCONFIGDIR": str(checkout.ROOT / "_build" / "matplotlib"),
     }
     kept = {k: v for k, v in given.items() if k in KEPT or not k.startswith(FOREIGN)}
     return {**kept, **own}

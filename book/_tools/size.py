@@ -31,7 +31,6 @@ TRAINING = (
     *("optim", "fit", "watch", "diagnosis", "learned"),
     *("errors", "fixed", "randomness", "environment", "__init__"),
 )
-LIBRARY = (*MATHEMATICS, *SPEED, *TRAINING)
 
 
 def git(*words: str) -> str:

@@ -42,9 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(options.threads)
     try:
         command: int = options.command(options)
-    except NotInCheckoutError as error:
-        sys.exit(str(error))
-    except NoHomeError as error:
+    except (NotInCheckoutError, NoHomeError) as error:
         sys.exit(str(error))
     except OSError as error:
         sys.exit(_unwritable(error, getattr(options, "out", None)))

@@ -14,7 +14,6 @@ import pandas as pd
 import yaml
 
 from shooting.errors import require_choice
-from shooting.study import records
 from shooting.study.claims.loading import Runs, runs_of
 from shooting.study.claims.rule import NOT_RUN, Part, Verdict, alike, combine, compare, outcome
 from shooting.study.experiments.classifier import (
@@ -143,9 +142,3 @@ def table() -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
-
-
-def minutes() -> float:
-    """Wall time of all recorded trainings, the tuning included."""
-    every = (records.load(CLASSIFIER, c) for c in CLASSIFIER.grid("paper"))
-    return sum(r.provenance["wall_seconds"] for r in every if r is not None) / 60

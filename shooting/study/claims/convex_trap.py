@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,17 +12,14 @@ import numpy as np
 from shooting.study import records
 from shooting.study.experiments.circles import wilson
 from shooting.study.experiments.convex_trap import (
-    CONTROLS,
     CONVEX_TRAP,
     ELSEWHERE,
     INTERVENTIONS,
     STUCK,
-    TrapConfig,
-    afterwards,
     cured,
     published,
 )
-from shooting.study.experiments.convexity import best_convex, is_concave, is_convex, named
+from shooting.study.experiments.convexity import best_convex, is_convex, named
 from shooting.study.records import Record
 
 WITHIN = 0.15  # of the best convex function's error, for stuck runs
@@ -55,7 +52,6 @@ class Tally:
         runs: How many.
         stuck: How many are stuck.
         stuck_convex: Stuck ones that are convex.
-        stuck_concave: Stuck ones that are concave.
         near: Stuck ones whose error lies within `WITHIN` of the best convex function's.
         free_convex: Free ones that are convex.
     """
@@ -63,7 +59,6 @@ class Tally:
     runs: int
     stuck: int
     stuck_convex: int
-    stuck_concave: int
     near: int
     free_convex: int
 
@@ -93,9 +88,9 @@ def tally(function: str, mse: np.ndarray, curves: np.ndarray) -> Tally:
     Returns:
         The counts.
     """
-    held, convex, concave = stuck(function, mse), is_convex(curves), is_concave(curves)
+    held, convex = stuck(function, mse), is_convex(curves)
     near = held & (np.abs(np.asarray(mse) / level(function) - 1) <= WITHIN)
-    counts = (held, held & convex, held & concave, near, ~held & convex)
+    counts = (held, held & convex, near, ~held & convex)
     return Tally(len(held), *(int(c.sum()) for c in counts))
 
 
@@ -113,15 +108,10 @@ def tallies(found: Iterable[Record], key: Callable[[Any], Any]) -> dict[Any, Tal
     return sums
 
 
-def recorded(settings: Mapping[str, TrapConfig]) -> dict[str, Record]:
-    """The records that exist of some settings, by name."""
-    found = {name: records.load(CONVEX_TRAP, config) for name, config in settings.items()}
-    return {name: record for name, record in found.items() if record is not None}
-
-
 def interventions() -> dict[str, Record]:
-    """One change at a time on the main setting, by name."""
-    return recorded({name: published(changes) for name, changes in INTERVENTIONS.items()})
+    """One change at a time on the main setting, by name, where it is recorded."""
+    found = {n: records.load(CONVEX_TRAP, published(c)) for n, c in INTERVENTIONS.items()}
+    return {name: record for name, record in found.items() if record is not None}
 
 
 def elsewhere() -> dict[str, tuple[Record, Record]]:
@@ -131,13 +121,3 @@ def elsewhere() -> dict[str, tuple[Record, Record]]:
         for name, changes in ELSEWHERE.items()
     }
     return {name: (a, b) for name, (a, b) in pairs.items() if a is not None and b is not None}
-
-
-def controls() -> dict[str, Record]:
-    """Targets that should not be trapped as the main one is, by name."""
-    return recorded({name: published(changes) for name, changes in CONTROLS.items()})
-
-
-def suggested() -> dict[str, Record]:
-    """Settings that the first results suggested, by name."""
-    return recorded(afterwards())

@@ -23,6 +23,7 @@ from shooting.study.claims.loading import Runs, runs_of
 from shooting.study.claims.registry import load_claims
 from shooting.study.claims.rule import (
     NOT,
+    NOT_RUN,
     PARTLY,
     REPRODUCED,
     Part,
@@ -94,7 +95,7 @@ class Prediction:
         try:
             parts, ids = self._parts(first)
         except (NotRunError, CorruptFileError) as missing:
-            return Verdict("not run", str(missing))
+            return Verdict(NOT_RUN, str(missing))
         return combine(parts, ids)
 
     def _parts(self, first: bool) -> tuple[list[Part], list[str]]:
@@ -344,8 +345,8 @@ def switches() -> pd.DataFrame:
 
 def hours() -> float:
     """Wall time of all recorded trainings of the paper's grid, in hours."""
-    every = (records.load(LONG_RANGE, c) for c in LONG_RANGE.grid("paper"))
-    return sum(r.provenance["wall_seconds"] for r in every if r is not None) / 3600
+    every = records.load_all(LONG_RANGE, "paper")
+    return sum(r.provenance["wall_seconds"] for r in every) / 3600
 
 
 def medians(prediction: Prediction, verdict: Verdict) -> str:

@@ -8,13 +8,13 @@ import numpy as np
 
 from shooting.study import records
 from shooting.study.claims.loading import Runs, judge, load
+from shooting.study.claims.regression import FACTORS
 from shooting.study.claims.rule import Verdict, compare, median, threshold
 from shooting.study.claims.words import SIZE, listed, lower_share, shares
 from shooting.study.experiments.models import MODELS
 from shooting.study.experiments.orbit import Course, lay_along, true_orbit
 from shooting.study.experiments.spiral import SPIRAL, SpiralConfig
 
-FACTORS = (16, 32, 64, 128)
 SIMILAR = 1.1  # a loss is similar if it is at most a tenth higher
 STILL = 0.704  # mean square of the spiral's entries: what a prediction that stays at 0 leaves
 OFF_ORBIT = 0.457  # the same prediction's mean square off the orbit: a level to compare with

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.optimize import isotonic_regression
 
 from shooting.study.claims.rule import median
 from shooting.study.data.functions import BOUND, FUNCTIONS
@@ -205,16 +206,8 @@ def spread(heights: Sequence[float], apart: float) -> list[float]:
     """
     order = np.argsort(heights, kind="stable")
     steps = apart * np.arange(len(order))
-    wanted = np.asarray(heights, dtype=float)[order] - steps
-    pools: list[list[float]] = []
-    for value in wanted:  # least squares under order: neighbours that clash share their mean
-        pools.append([float(value)])
-        while len(pools) > 1 and np.mean(pools[-2]) > np.mean(pools[-1]):
-            last = pools.pop()
-            pools[-1] += last
-    placed = np.concatenate([np.full(len(p), np.mean(p)) for p in pools]) + steps
     found = np.empty(len(order))
-    found[order] = placed
+    found[order] = isotonic_regression(np.asarray(heights, dtype=float)[order] - steps).x + steps
     return [float(x) for x in found]
 
 

@@ -21,10 +21,8 @@ from shooting.study.experiments.convexity import (
     tolerance,
 )
 from shooting.study.figures.convex_trap import BENT, FREE, Row, X
-from shooting.study.figures.moving import STYLE, WIDTH, animate, attribute, svg
+from shooting.study.figures.moving import WIDTH, attribute, figure, line, rail, svg, write
 from shooting.study.figures.style import PALETTE
-from shooting.study.paths import figures_folder
-from shooting.study.storage import atomic_write
 
 HEIGHT = 200  # of a panel
 EVERY = 2  # points of the grid: enough for the eye
@@ -91,12 +89,6 @@ class Panel:
         return "".join(pieces)
 
 
-def line(points: np.ndarray) -> str:
-    """A path through points ``(n, 2)``."""
-    steps = np.diff(points, axis=0)
-    return f"M{points[0, 0]} {points[0, 1]}l" + " ".join(f"{dx} {dy}" for dx, dy in steps)
-
-
 def movie(rows: Sequence[Row], words: str, *, last: int = 200) -> str:
     """The moving drawing, from the second look to epoch `last`."""
     width = WIDTH / len(rows)
@@ -106,14 +98,8 @@ def movie(rows: Sequence[Row], words: str, *, last: int = 200) -> str:
         f"</text>{panel.draw(slice(None))}</g>"
         for n, panel in enumerate(Panel(row, epochs, width) for row in rows)
     )
-    low = HEIGHT + 24
-    rail = (
-        f'<path d="M150 {low}H450" stroke="currentColor" stroke-opacity=".4"/>'
-        f'<circle r="5" cy="{low}" fill="currentColor">{animate("cx", ["150", "450"])}</circle>'
-        f'<text x="142" y="{low + 5}" text-anchor="end">epoch {epochs[0]}</text>'
-        f'<text x="458" y="{low + 5}">{epochs[-1]}</text>'
-    )
-    return svg("moves", HEIGHT + 48, words, body + rail)
+    below = rail(HEIGHT + 24, f"epoch {epochs[0]}", str(epochs[-1]))
+    return svg("moves", HEIGHT + 48, words, body + below)
 
 
 def still(rows: Sequence[Row], words: str) -> str:
@@ -144,15 +130,9 @@ def moving(rows: Sequence[Row], name: str, *, caption: str, alt: str) -> str:
         A figure element with its own style.
     """
     words = escape(alt, quote=True)
-    return (
-        f'{STYLE}<figure class="moving" data-name="{name}">{movie(rows, words)}'
-        f'{still(rows, words)}<label><input type="checkbox"> hold still: four epochs side by side'
-        f"</label><figcaption><p>{caption}</p></figcaption></figure>"
-    )
+    return figure(name, movie(rows, words) + still(rows, words), "epochs", caption)
 
 
 def save_movie(rows: Sequence[Row], name: str, alt: str) -> None:
     """Write the moving drawing as an SVG into ``$SHOOTING_FIGDIR``, if that is set."""
-    folder = figures_folder()
-    if folder is not None:
-        atomic_write(folder / f"{name}.svg", movie(rows, escape(alt, quote=True)).encode())
+    write(name, movie(rows, escape(alt, quote=True)))

@@ -11,7 +11,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from shooting.study.figures.style import PALETTE
+from shooting.study.figures.style import PALETTE, WIDTH
 
 CLASSES = (PALETTE[1], PALETTE[0])
 REACH = 1.8  # half the width of the square that is drawn
@@ -35,7 +35,7 @@ def decisions(
     Returns:
         The figure: shading is the decision, the line where it changes.
     """
-    fig, axes = plt.subplots(1, len(models), figsize=(7.4, 2.8), squeeze=False, sharey=True)
+    fig, axes = plt.subplots(1, len(models), figsize=(WIDTH, 2.8), squeeze=False, sharey=True)
     side = torch.linspace(-REACH, REACH, 81)
     square = torch.cartesian_prod(side, side)
     for ax, (title, model) in zip(axes[0], models.items(), strict=True):

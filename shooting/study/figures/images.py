@@ -25,19 +25,6 @@ ERRORS = (0.001, 0.002, 0.005, 0.01, 0.02)  # marks of an axis over little more 
 SCALE = 0.88  # of a wall of images, beside its names
 
 
-def sequences(truth: np.ndarray, predicted: np.ndarray) -> Figure:
-    """Truth above prediction, one pair of rows per digit; the left-out angle is framed.
-
-    Args:
-        truth: Frames ``(n, 16, 28, 28)``, bytes or in [0, 1].
-        predicted: Likewise.
-
-    Returns:
-        The figure.
-    """
-    return predictions(truth, {"prediction": predicted})
-
-
 def predictions(truth: np.ndarray, predicted: Mapping[str, np.ndarray]) -> Figure:
     """Whole sequences: truth above each prediction, one block of rows per digit.
 

@@ -110,30 +110,19 @@ def moving(frames: Frames, name: str, *, caption: str, alt: str) -> str:
         A figure element with its own style; under 150 kB for eleven depths of a 13 by 13 grid.
     """
     words = escape(alt, quote=True)
-    return (
-        f'{STYLE}<figure class="moving" data-name="{name}">'
-        f"{movie(frames, words)}{still(frames, words)}"
-        '<label><input type="checkbox"> hold still: four depths side by side</label>'
-        f"<figcaption><p>{caption}</p></figcaption></figure>"
-    )
+    return figure(name, movie(frames, words) + still(frames, words), "depths", caption)
 
 
 def movie(frames: Frames, words: str) -> str:
     """The moving drawing alone, as a file of its own may hold it."""
     place = _Place.around(frames)
     drawn = _layers(frames, place, slice(None))
-    low = place.height + 24
-    rail = (
-        f'<path d="M150 {low}H450" stroke="currentColor" stroke-opacity=".4"/>'
-        f'<circle r="5" cy="{low}" fill="currentColor">{animate("cx", ["150", "450"])}</circle>'
-        f'<text x="142" y="{low + 5}" text-anchor="end">depth t = 0</text>'
-        f'<text x="458" y="{low + 5}">t = 1</text>'
-    )
+    below = rail(place.height + 24, "depth t = 0", "t = 1")
     fade = (
         f'<animate attributeName="opacity" dur="{SECONDS}s" repeatCount="indefinite" '
         f'values="0;1;1;0" keyTimes="0;{START / 3:.2f};{FADE};1"/>'
     )
-    return svg("moves", place.height + 48, words, f"<g>{fade}{drawn}</g>{rail}")
+    return svg("moves", place.height + 48, words, f"<g>{fade}{drawn}</g>{below}")
 
 
 def still(frames: Frames, words: str) -> str:
@@ -154,10 +143,33 @@ def still(frames: Frames, words: str) -> str:
 
 def save_movie(frames: Frames, name: str, alt: str) -> None:
     """Write the moving drawing as an SVG into ``$SHOOTING_FIGDIR``, if that is set."""
+    write(name, movie(frames, escape(alt, quote=True)))
+
+
+def write(name: str, drawing: str) -> None:
+    """Write a drawing as an SVG into ``$SHOOTING_FIGDIR``, if that is set."""
     folder = figures_folder()
     if folder is not None:
-        drawing = movie(frames, escape(alt, quote=True))
         atomic_write(folder / f"{name}.svg", drawing.encode())
+
+
+def figure(name: str, drawings: str, places: str, caption: str) -> str:
+    """A figure element with its own style, around a drawing that moves and its still."""
+    return (
+        f'{STYLE}<figure class="moving" data-name="{name}">{drawings}'
+        f'<label><input type="checkbox"> hold still: four {places} side by side</label>'
+        f"<figcaption><p>{caption}</p></figcaption></figure>"
+    )
+
+
+def rail(low: int, first: str, last: str) -> str:
+    """A dot that runs from the first to the last place, at this height."""
+    return (
+        f'<path d="M150 {low}H450" stroke="currentColor" stroke-opacity=".4"/>'
+        f'<circle r="5" cy="{low}" fill="currentColor">{animate("cx", ["150", "450"])}</circle>'
+        f'<text x="142" y="{low + 5}" text-anchor="end">{first}</text>'
+        f'<text x="458" y="{low + 5}">{last}</text>'
+    )
 
 
 def svg(name: str, height: int, words: str, body: str) -> str:
@@ -195,9 +207,9 @@ class _Place:
 def _layers(frames: Frames, place: _Place, depths: slice) -> str:
     """Grid, classes, and on top the particles, at some depths."""
     mesh = place(frames.mesh[depths])
-    lines = [mesh[:, i] for i in range(mesh.shape[1])]
-    lines += [mesh[:, :, j] for j in range(mesh.shape[2])]
-    grid = "".join(f"<path{attribute('d', [_path(f) for f in line])}</path>" for line in lines)
+    tracks = [mesh[:, i] for i in range(mesh.shape[1])]
+    tracks += [mesh[:, :, j] for j in range(mesh.shape[2])]
+    grid = "".join(f"<path{attribute('d', [line(f) for f in track])}</path>" for track in tracks)
     drawn = f'<g fill="none" stroke="currentColor" stroke-opacity=".3">{grid}</g>'
     for colour, points in zip((PALETTE[1], PALETTE[0]), frames.classes, strict=True):
         dots = _dots(place(points[depths]), 4)
@@ -226,7 +238,7 @@ def _arrows(starts: np.ndarray, ends: np.ndarray) -> str:
     )
 
 
-def _path(points: np.ndarray) -> str:
+def line(points: np.ndarray) -> str:
     """A line through points ``(n, 2)``: the first place, then steps."""
     steps = np.diff(points, axis=0)
     return f"M{points[0, 0]} {points[0, 1]}l" + " ".join(f"{dx} {dy}" for dx, dy in steps)

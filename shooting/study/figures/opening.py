@@ -16,6 +16,7 @@ from torch import Tensor
 
 from shooting.parametrizations import DynamicParticles, Parametrization
 from shooting.study.data.functions import BOUND, grid_points
+from shooting.study.figures.regression_strips import BLOCKS
 from shooting.study.figures.style import MODEL_COLOURS, PALETTE, WIDTH, Colours
 
 TITLES = {
@@ -23,7 +24,6 @@ TITLES = {
     "dynamic_direct": "five free blocks",
     "dynamic_particles": "shot from particles",
 }
-BLOCKS = {"theta1": "θ₁", "b1": "b₁", "theta2": "θ₂", "b2": "b₂", "theta3": "θ₃"}
 RIDERS = 7  # data whose paths are drawn
 
 Target = Callable[[Tensor], Tensor]

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from shooting.errors import require_choice
 from shooting.study import records
+from shooting.study.claims.regression import FACTORS
 from shooting.study.experiments.models import MODELS
 from shooting.study.experiments.regression import REGRESSION, RegressionConfig
 from shooting.study.experiments.regression import make_model as regression_model
@@ -16,8 +17,6 @@ from shooting.study.experiments.spiral import SPIRAL, SpiralConfig
 from shooting.study.experiments.spiral import make_model as spiral_model
 from shooting.study.figures import regression, spiral
 from shooting.study.records import Record
-
-FACTORS = (16, 32, 64, 128)  # the inflation factors that the paper's figures show
 
 
 def fetch(name: str, configs: Sequence[object]) -> list[Record]:

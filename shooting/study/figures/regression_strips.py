@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import matplotlib.pyplot as plt
@@ -41,7 +41,6 @@ def losses(
     names: Mapping[Key, str] | None = None,
     level: tuple[str, float] | None = None,
     colours: Colours = MODEL_COLOURS,
-    is_stuck: Callable[[str, Any], np.ndarray] = stuck,
 ) -> Figure:
     """Loss of every run against the inflation factor, a strip per model, none left out.
 
@@ -51,7 +50,6 @@ def losses(
         names: What is written at the right edge, at the median of a model at a factor.
         level: Name and height of a line.
         colours: Of the models, in the order of their strips.
-        is_stuck: Which runs are stuck, from the target's name and their errors.
 
     Returns:
         The figure; stuck runs are crosses, counted above their strip; bars are medians.
@@ -62,7 +60,7 @@ def losses(
     for r in chosen:
         order = list(colours).index(r.config.model) - (len(colours) - 1) / 2
         place = factors.index(r.config.inflation) + 0.9 / len(colours) * order
-        held = is_stuck(function, r.metrics["mse"])
+        held = stuck(function, r.metrics["mse"])
         middle = _strip(ax, place, r.metrics["loss"], held, colours[r.config.model])
         if name := (names or {}).get((r.config.model, r.config.inflation)):
             _at_the_edge(ax, middle, name, colours[r.config.model])

@@ -37,10 +37,10 @@ def in_complete_set(config: RegressionConfig) -> bool:
     return wide and few and config.seeds == tuple(range(10))
 
 
-def per_run(record: Record, alpha: int, runs: int, clock: str = "cpu") -> dict[str, np.ndarray]:
+def per_run(record: Record, alpha: int, runs: int) -> dict[str, np.ndarray]:
     """Lower quartile, median and upper quartile of a step, in milliseconds per run, by rung."""
     (entry,) = (e for e in record["ladder"] if (e["alpha"], e["runs"]) == (alpha, runs))
-    keys = (f"{clock}_low", clock, f"{clock}_high")
+    keys = ("cpu_low", "cpu", "cpu_high")
     return {name: np.array([t[k] for k in keys]) / runs for name, t in entry["times"].items()}
 
 

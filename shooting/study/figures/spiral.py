@@ -17,7 +17,7 @@ from shooting.study.data.spiral import LENGTH, SAMPLES, trajectory
 from shooting.study.experiments.models import MODELS
 from shooting.study.experiments.orbit import Course, lay_along, true_orbit
 from shooting.study.figures.regression import Drawn, Rule, box, keep_inliers, legend
-from shooting.study.figures.style import MODEL_COLOURS, PATHS, Colours, PlainLog
+from shooting.study.figures.style import MODEL_COLOURS, PATHS, WIDTH, Colours, PlainLog
 
 ROWS = (
     ("short range", "short_loss", "complexity"),
@@ -48,7 +48,7 @@ def by_inflation(
     """
     chosen = [r for r in results if r.config.particles in (0, particles)]
     factors = sorted({r.config.inflation for r in chosen})
-    fig, axes = plt.subplots(2, 2, figsize=(7.4, 5.6), sharex=True)
+    fig, axes = plt.subplots(2, 2, figsize=(WIDTH, 5.6), sharex=True)
     for row, (title, loss, cost) in zip(axes, ROWS, strict=True):
         for r in chosen:
             for ax, key in zip(row, (loss, cost), strict=True):
@@ -78,7 +78,7 @@ def predictions(results: Sequence[Drawn], *, colours: Colours = MODEL_COLOURS) -
         The figure; the upper row shows the plane, the lower row x1 over time.
     """
     fig, axes = plt.subplots(
-        2, len(results), figsize=(7.4, 4.2), sharey="row", height_ratios=(1.5, 1), squeeze=False
+        2, len(results), figsize=(WIDTH, 4.2), sharey="row", height_ratios=(1.5, 1), squeeze=False
     )
     truth, time = trajectory().numpy(), np.linspace(0, LENGTH, SAMPLES)
     for r, plane, line in zip(results, *axes, strict=True):
@@ -117,7 +117,7 @@ def along_orbit(results: Sequence[Drawn], runs: Sequence[int]) -> Figure:
         the truth is then (square).
     """
     fig, axes = plt.subplots(
-        2, len(results), figsize=(7.4, 4.6), sharey="row", height_ratios=(1.7, 1), squeeze=False
+        2, len(results), figsize=(WIDTH, 4.6), sharey="row", height_ratios=(1.7, 1), squeeze=False
     )
     for r, run, plane, line in zip(results, runs, *axes, strict=True):
         for k, path in enumerate(r.arrays.get("long", ())):  # none if all runs failed
@@ -167,7 +167,7 @@ def data(starts: np.ndarray, *, colour: Any = MODEL_COLOURS["dynamic_particles"]
     Returns:
         The figure.
     """
-    fig, axes = plt.subplots(1, 2, figsize=(7.4, 3.0), width_ratios=(1, 1.7))
+    fig, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.0), width_ratios=(1, 1.7))
     truth, time = trajectory().numpy(), np.linspace(0, LENGTH, SAMPLES)
     axes[0].plot(*truth.T, color="0.4", lw=1.0)
     axes[0].scatter(starts[:, 0], starts[:, 1], s=9, color=colour, zorder=3)

@@ -16,7 +16,7 @@ from shooting.study.claims.effects import Effect
 from shooting.study.claims.links import title
 from shooting.study.claims.registry import Claim
 from shooting.study.claims.rule import NOT, NOT_RUN, PARTLY, REPRODUCED, Part, Verdict
-from shooting.study.figures.style import PALETTE
+from shooting.study.figures.style import PALETTE, WIDTH
 
 Judged = tuple[Claim, Verdict]
 
@@ -42,7 +42,7 @@ def forest(verdicts: Sequence[Judged], *, colours: Mapping[str, Any] = COLOURS) 
     rates = [(c, p) for c, v in verdicts for p in v.parts if p.is_rate]
     heights = [len(rows), max(len(rates), 1)]
     fig, (top, bottom) = plt.subplots(
-        2, 1, figsize=(7.4, ROW * (sum(heights) + 8)), height_ratios=heights
+        2, 1, figsize=(WIDTH, ROW * (sum(heights) + 8)), height_ratios=heights
     )
     _effects(top, rows, colours)
     _rates(bottom, rates, colours)

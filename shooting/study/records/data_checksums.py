@@ -1,7 +1,8 @@
 """Fingerprints of the data that runs are trained on, the same on every machine.
 
-``book/records/data.json`` holds one per run; `verification` compares it before it trains. Images
-are not in it: their checksums stand in `shooting.study.data` and are compared when they are read.
+``book/records/data.json`` holds one per run; `verification` compares it before it trains. Frames of
+the rotating threes and the bouncing balls and the authors' own data are not in it: their checksums
+stand in `shooting.study.data` and are compared when they are read.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def data(config: Any) -> DataSet | None:
 
     Returns:
         Name of the data set and its arrays as a function of a run's seed, all drawn in double
-        precision; None for images and for the authors' own data.
+        precision; None where the data have checksums of their own.
     """
     return None
 
@@ -118,7 +119,7 @@ def _(config: ClassifierConfig) -> DataSet:
 
 
 def fingerprints(config: Any) -> tuple[str, dict[str, str]]:
-    """Name of a config's data set and the fingerprint of every run; none for images."""
+    """Name of a config's data set and the fingerprint of every run; none where `data` is None."""
     name, arrays = data(config) or ("", None)
     if arrays is None:
         return name, {}

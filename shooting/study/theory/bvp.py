@@ -7,7 +7,6 @@ F = p(T) + lambda grad l by Newton's method.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,6 +17,8 @@ from torch import Tensor
 from shooting.flow import Path, Solver, shoot
 from shooting.study.theory.direct import Problem, descend
 from shooting.study.theory.intermediate_losses import batched_jacobian
+
+STEP = 0.05  # largest of the integrator, where no other is asked for
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class NewtonResult:
 
 
 def extremal(
-    problem: Problem, p: Tensor, *, step: float = 0.05, outputs: int = 1, route: str = "auto"
+    problem: Problem, p: Tensor, *, step: float = STEP, outputs: int = 1, route: str = "auto"
 ) -> Path:
     """Shooting equations (3.3) forward from z(0) and p(0), in kernel form.
 
@@ -56,7 +57,7 @@ def extremal(
     return shoot(problem.field, start, p, start[..., :0, :], times, solver=solver)
 
 
-def end_condition(problem: Problem, p: Tensor, *, step: float = 0.05) -> Tensor:
+def end_condition(problem: Problem, p: Tensor, *, step: float = STEP) -> Tensor:
     """F(p(0)) = p(T) + lambda grad l(x(T)), zero at a critical point of (3.2), shape ``(n, S)``."""
     path = extremal(problem, p, step=step)
     end = path.q[..., -1, :, :]
@@ -64,7 +65,7 @@ def end_condition(problem: Problem, p: Tensor, *, step: float = 0.05) -> Tensor:
 
 
 def shooting_objective(
-    problem: Problem, p: Tensor, *, step: float = 0.05, route: str = "auto"
+    problem: Problem, p: Tensor, *, step: float = STEP, route: str = "auto"
 ) -> Tensor:
     """J(p(0)) = T H(z(0), p(0)) + lambda sum l(x(T)): the objective of Section 3.1, T included."""
     end = extremal(problem, p, step=step, route=route).q[..., -1, :, :]
@@ -72,7 +73,7 @@ def shooting_objective(
     return problem.horizon * energy + problem.weight * problem.loss(end)
 
 
-def exponential(problem: Problem, p: Tensor, *, step: float = 0.05) -> Tensor:
+def exponential(problem: Problem, p: Tensor, *, step: float = STEP) -> Tensor:
     """Exp(p(0)) = z(T), shape ``(n, S)``."""
     return extremal(problem, p, step=step).q[..., -1, :, :]
 
@@ -127,15 +128,13 @@ def newton(
     return NewtonResult(p, tuple(residuals), residuals[-1] <= tolerance)
 
 
-def continuation(
-    problem: Problem, weights: Sequence[float], *, step: float = 0.05
-) -> list[NewtonResult]:
+def continuation(problem: Problem, weights: Sequence[float]) -> list[NewtonResult]:
     """Follow the solution of F = 0 from p = 0 through increasing weights lambda."""
     p, found = torch.zeros_like(problem.start), []
     for weight in weights:
         now = replace(problem, weight=weight)
         tolerance = max(1e-11, 1e-13 * weight)  # the rounding of F grows with lambda
-        found.append(newton(partial(end_condition, now, step=step), p, tolerance=tolerance))
+        found.append(newton(partial(end_condition, now), p, tolerance=tolerance))
         p = found[-1].p
     return found
 
@@ -155,20 +154,19 @@ def straight_nodes(problem: Problem, segments: int) -> Tensor:
     return torch.stack([states, torch.zeros_like(states)], dim=1)
 
 
-def segmented_gaps(problem: Problem, nodes: Tensor, *, step: float = 0.05) -> Tensor:
+def segmented_gaps(problem: Problem, nodes: Tensor) -> Tensor:
     """Equations of multiple shooting: z(0) given, no gap at a node, F = 0 at the exit.
 
     Args:
         problem: The direct problem.
         nodes: States and costates at the segments' starts, ``(*runs, segments, 2, n, S)``.
-        step: Largest step of the integrator.
 
     Returns:
         Gaps of the same shape.
     """
     segments = nodes.shape[-4]
     q, p = nodes.unbind(-3)
-    solver = Solver("classical", step=step, form="kernel")
+    solver = Solver("classical", step=STEP, form="kernel")
     times = [0.0, problem.horizon / segments]
     path = shoot(problem.field, q, p, q[..., :0, :], times, solver=solver)
     q_end, p_end = path.q[..., -1, :, :], path.p[..., -1, :, :]
@@ -181,16 +179,13 @@ def segmented_gaps(problem: Problem, nodes: Tensor, *, step: float = 0.05) -> Te
     return flat.unflatten(-3, (segments, 2))
 
 
-def descent(
-    problem: Problem, p: Tensor, *, iterations: int = 200, step: float = 0.05
-) -> tuple[Tensor, list[float]]:
+def descent(problem: Problem, p: Tensor, *, iterations: int = 200) -> tuple[Tensor, list[float]]:
     """Minimise J over p(0) by L-BFGS: what a reader would try first.
 
     Args:
         problem: The direct problem.
         p: First iterate ``(n, S)``.
         iterations: Largest number of iterations.
-        step: Largest step of the integrator.
 
     Returns:
         The last iterate, and the largest entry of F at each evaluation of J.
@@ -198,17 +193,11 @@ def descent(
     u, residuals = p.detach().clone().requires_grad_(), []
 
     def value(now: Tensor) -> Tensor:
-        residuals.append(float(end_condition(problem, now.detach(), step=step).abs().max()))
-        return shooting_objective(problem, now, step=step)
+        residuals.append(float(end_condition(problem, now.detach()).abs().max()))
+        return shooting_objective(problem, now)
 
     descend(u, value, iterations=iterations, tolerance=1e-12)
     return u.detach(), residuals
-
-
-def condition(matrix: Tensor) -> float:
-    """Condition number in the 2-norm."""
-    values = torch.linalg.svdvals(matrix)
-    return float(values[0] / values[-1]) if values[-1] > 0 else math.inf
 
 
 def _falls(new: Tensor, old: Tensor) -> bool:

@@ -7,6 +7,7 @@ the Hamiltonian of light in a medium of refractive index (1 + |sigma|^2 / m)^(-1
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -16,24 +17,24 @@ from shooting.flow import Solver, shoot
 from shooting.study.theory.bvp import exponential, extremal, jacobian, newton
 from shooting.study.theory.direct import Problem
 
+STEP = 0.02  # largest of the integrator
+GAPS = 40  # between the depths at which a shot is followed back from its exit
 
-def jacobi_determinants(
-    problem: Problem, p: Tensor, *, outputs: int = 40, step: float = 0.02
-) -> Tensor:
+
+def jacobi_determinants(problem: Problem, p: Tensor, *, outputs: int = 40) -> Tensor:
     """det of D_p z(t) at equally spaced times t > 0, divided by t^(nS); zero: conjugate point.
 
     Args:
         problem: Gives z(0), the field and the horizon.
         p: Initial costates ``(n, S)``.
         outputs: Number of times.
-        step: Largest step of the integrator.
 
     Returns:
         The determinants ``(outputs,)``.
     """
 
     def path(u: Tensor) -> Tensor:
-        return extremal(problem, u, step=step, outputs=outputs).q[..., 1:, :, :]
+        return extremal(problem, u, step=STEP, outputs=outputs).q[..., 1:, :, :]
 
     matrices = jacobian(path, p).reshape(outputs, p.numel(), p.numel())
     times = problem.horizon * torch.arange(1, outputs + 1, dtype=p.dtype) / outputs
@@ -49,13 +50,12 @@ def first_conjugate_time(problem: Problem, p: Tensor, *, outputs: int = 40) -> f
     return math.inf
 
 
-def connect(problem: Problem, p: Tensor, *, step: float = 0.02) -> Tensor:
+def connect(problem: Problem, p: Tensor) -> Tensor:
     """Initial costates of an extremal from z(0) to the target, by Newton's method.
 
     Args:
         problem: A problem whose target has the shape of the whole state.
         p: First guess ``(n, S)``.
-        step: Largest step of the integrator.
 
     Returns:
         p(0) with Exp(p(0)) = target.
@@ -63,7 +63,7 @@ def connect(problem: Problem, p: Tensor, *, step: float = 0.02) -> Tensor:
     Raises:
         ValueError: If Newton's method does not converge from this guess.
     """
-    found = newton(lambda u: exponential(problem, u, step=step) - problem.target, p)
+    found = newton(lambda u: exponential(problem, u, step=STEP) - problem.target, p)
     if not found.converged:
         raise ValueError(
             f"expected an extremal to the target, got a miss of {found.residuals[-1]:.1e}; "
@@ -72,9 +72,7 @@ def connect(problem: Problem, p: Tensor, *, step: float = 0.02) -> Tensor:
     return found.p
 
 
-def fan(
-    problem: Problem, angles: Tensor, speed: float, *, outputs: int = 60, step: float = 0.02
-) -> Tensor:
+def fan(problem: Problem, angles: Tensor, speed: float, *, outputs: int = 60) -> Tensor:
     """Extremals of one particle in the plane, one for each angle of p(0).
 
     Args:
@@ -82,13 +80,12 @@ def fan(
         angles: Angles of p(0), shape ``(a,)``.
         speed: Length of p(0).
         outputs: Number of gaps between output times.
-        step: Largest step of the integrator.
 
     Returns:
         Positions ``(outputs + 1, a, 2)``.
     """
     p = speed * torch.stack([angles.cos(), angles.sin()], dim=-1).unsqueeze(-2)
-    return extremal(problem, p, step=step, outputs=outputs).q[..., 0, :].transpose(0, 1)
+    return extremal(problem, p, step=STEP, outputs=outputs).q[..., 0, :].transpose(0, 1)
 
 
 def cometric(field: Field, q: Tensor) -> Tensor:
@@ -150,7 +147,7 @@ def second_variation(
     return torch.linalg.eigvalsh(hessian) * problem.horizon / segments
 
 
-def backward(problem: Problem, end: Tensor, *, outputs: int = 40, step: float = 0.02) -> Tensor:
+def backward(problem: Problem, end: Tensor) -> Tensor:
     """Shots that meet the end condition at given exits, run from depth T back to zero.
 
     H is even in p, so backward is forward with the costates reversed: lambda grad l at the exit.
@@ -158,52 +155,42 @@ def backward(problem: Problem, end: Tensor, *, outputs: int = 40, step: float = 
     Args:
         problem: Gives the field, the loss and the horizon.
         end: Exits z(T), shape ``(*runs, n, S)``.
-        outputs: Number of equal gaps between the output times.
-        step: Largest step of the integrator.
 
     Returns:
-        States at T, T - T / outputs, ..., 0, shape ``(*runs, outputs + 1, n, S)``.
+        States at T, T - T / `GAPS`, ..., 0, shape ``(*runs, GAPS + 1, n, S)``.
     """
-    times = [problem.horizon * k / outputs for k in range(outputs + 1)]
-    solver = Solver("classical", step=step, form="kernel")
+    times = [problem.horizon * k / GAPS for k in range(GAPS + 1)]
+    solver = Solver("classical", step=STEP, form="kernel")
     push = problem.weight * problem.loss_gradient(end)
     return shoot(problem.field, end, push, end[..., :0, :], times, solver=solver).q
 
 
-def focal_determinants(
-    problem: Problem, end: Tensor, *, outputs: int = 40, step: float = 0.02
-) -> Tensor:
+def focal_determinants(problem: Problem, end: Tensor) -> Tensor:
     """det Y(t) of the Jacobi fields with Y(T) = 1, Pi(T) = -lambda l''; zero: focal time.
 
     Args:
         problem: Gives the field, the loss and the horizon.
         end: Exit z(T) of a critical shot, ``(n, S)``.
-        outputs: Number of equal gaps between the times.
-        step: Largest step of the integrator.
 
     Returns:
-        The determinants at 0, T / outputs, ..., T, shape ``(outputs + 1,)``.
+        The determinants at 0, T / `GAPS`, ..., T, shape ``(GAPS + 1,)``.
     """
-
-    def path(z: Tensor) -> Tensor:
-        return backward(problem, z, outputs=outputs, step=step)
-
     size = end.numel()
-    return torch.linalg.det(jacobian(path, end).reshape(outputs + 1, size, size)).flip(0)
+    matrices = jacobian(partial(backward, problem), end).reshape(GAPS + 1, size, size)
+    return torch.linalg.det(matrices).flip(0)
 
 
-def focal_times(problem: Problem, p: Tensor, *, outputs: int = 40) -> list[float]:
+def focal_times(problem: Problem, p: Tensor) -> list[float]:
     """Times of the sign changes of `focal_determinants` along a critical shot, interpolated.
 
     Args:
         problem: The direct problem.
         p: Initial costates ``(n, S)`` that meet the end condition.
-        outputs: Number of equal gaps on which signs are compared.
     """
-    end = exponential(problem, p, step=0.02)
-    values = focal_determinants(problem, end, outputs=outputs).tolist()
+    end = exponential(problem, p, step=STEP)
+    values = focal_determinants(problem, end).tolist()
     return [
-        problem.horizon * (k + a / (a - b)) / outputs
+        problem.horizon * (k + a / (a - b)) / GAPS
         for k, (a, b) in enumerate(zip(values, values[1:], strict=False))
         if a * b < 0
     ]

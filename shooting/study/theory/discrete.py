@@ -119,11 +119,6 @@ def multipliers(field: Field, q: Tensor, r: Tensor, h: float) -> Tensor:
     return torch.linalg.eigvals(torch.eye(len(slope)).to(slope) - slope)
 
 
-def contraction(field: Field, q: Tensor, r: Tensor, h: float) -> float:
-    """Largest absolute value of the `multipliers`; below 1 iterating contracts near r."""
-    return float(multipliers(field, q, r, h).abs().max())
-
-
 def largest_real(values: Tensor, *, tolerance: float = 1e-9) -> float:
     """The largest of the real ones among eigenvalues, -inf if all are complex.
 

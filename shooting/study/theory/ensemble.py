@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from shooting.fields import Field, Term
+from shooting.fields import Field
 from shooting.flow import Path, Solver, shoot
 from shooting.randomness import generator
 from shooting.study.theory.bvp import jacobian
@@ -46,14 +46,14 @@ def residuals(problem: Problem, u: Tensor, *, step: float = 0.1) -> Tensor:
     """The vector r with J = |r|^2 / 2, shape ``(*runs, rows)``.
 
     Args:
-        problem: The direct problem, all its weights scalar.
+        problem: The direct problem.
         u: Particles ``(*runs, K, 2 S)``: positions and costates side by side.
         step: Largest step of the integrator.
     """
     q, p = u.chunk(2, dim=-1)
     theta = problem.field.theta(q, p)
-    roots = {t.name: (problem.horizon * _scalar(t)) ** 0.5 for t in problem.field.terms}
-    energy = [root * theta[name].flatten(-2) for name, root in roots.items()]
+    roots = [t.metric.root(theta[t.name]) for t in problem.field.terms]
+    energy = [problem.horizon**0.5 * root.flatten(-2) for root in roots]
     d = problem.target.shape[-1]
     gap = drive(problem, q, p, step=step).z[..., -1, :, :d] - problem.target
     return torch.cat([*energy, problem.weight**0.5 * gap.flatten(-2)], dim=-1)
@@ -145,12 +145,3 @@ def terminal_start(field: Field, q: Tensor, p: Tensor, *, solver: Solver) -> tup
     """
     path = shoot(field, q, -p, q[..., :0, :], [0.0, 1.0], solver=solver)
     return path.q[..., -1, :, :], -path.p[..., -1, :, :]
-
-
-def _scalar(term: Term) -> float:
-    if term.metric.number is None:
-        raise ValueError(
-            f"expected a scalar weight of {term.name!r}, got a matrix; "
-            "absorb the matrix into the coordinates first"
-        )
-    return term.metric.number

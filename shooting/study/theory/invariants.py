@@ -9,20 +9,9 @@ from torch import Tensor
 
 from shooting import UpDown
 from shooting.activations import Activation
-from shooting.features import Activated
-from shooting.fields import Field, Term
+from shooting.fields import Field
 from shooting.hamiltonian import System, kernel_system
 from shooting.solvers import TABLEAUS, State, make_grid, runge_kutta
-
-
-def without_biases(dim: int, inflation: int, *, sigma: str | Activation = "relu") -> Field:
-    """UpDown (3.9) with b1 = b2 = 0: for ReLU each particle conserves p_x . x + p_v . v."""
-    terms = [
-        Term("theta1", "x", Activated("v", sigma)),
-        Term("theta2", "v", "x"),
-        Term("theta3", "v", Activated("v", sigma), 10.0),
-    ]
-    return Field({"x": dim, "v": inflation * dim}, terms)
 
 
 def uneven(dim: int, inflation: int, metric: Tensor, *, sigma: str | Activation = "tanh") -> Field:

@@ -23,31 +23,26 @@ def largest_stretch(
         z: Points ``(n, S)``.
         horizon: The depth T.
     """
-    return float(torch.linalg.svdvals(_jacobians(field, q, p, z, horizon)).max())
+    return float(_stretches(field, q, p, z, horizon).max())
 
 
 def least_stretch(field: Field, q: Tensor, p: Tensor, z: Tensor, *, horizon: float = 1.0) -> float:
     """Least singular value of D phi_T over the points z: 1 / a lower bound of Lip(phi_T^-1).
 
-    Args:
-        field: The vector field.
-        q: Particle states ``(K, S)``.
-        p: Particle costates ``(K, S)``.
-        z: Points ``(n, S)``.
-        horizon: The depth T.
+    It takes what `largest_stretch` takes.
     """
-    return float(torch.linalg.svdvals(_jacobians(field, q, p, z, horizon)).min())
+    return float(_stretches(field, q, p, z, horizon).min())
 
 
-def _jacobians(field: Field, q: Tensor, p: Tensor, z: Tensor, horizon: float) -> Tensor:
-    """D phi_T at each point, ``(n, S, S)``."""
+def _stretches(field: Field, q: Tensor, p: Tensor, z: Tensor, horizon: float) -> Tensor:
+    """Singular values of D phi_T at each point, ``(n, S)``."""
     solver = Solver("classical", step=0.02, form="kernel")
     leaf = z.detach().clone().requires_grad_()
     end = shoot(field, q, p, leaf, [0.0, horizon], solver=solver).z[-1]
     rows = [
         torch.autograd.grad(end[:, k].sum(), leaf, retain_graph=True)[0] for k in range(field.size)
     ]
-    return torch.stack(rows, dim=1)
+    return torch.linalg.svdvals(torch.stack(rows, dim=1))
 
 
 def stretch_bound(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from shooting.fields import Control, Field
-from shooting.solvers import TABLEAUS, Grid, State, make_grid, runge_kutta
+from shooting.study.theory.invariants import march
 
 
 @dataclass(frozen=True)
@@ -51,14 +52,7 @@ class Dictionary:
         self, field: Field, q: Tensor, p: Tensor, *, horizon: float = 1.0, steps: int = 40
     ) -> tuple[Tensor, Tensor]:
         """Path of (q, p) at all nodes of a classical Runge-Kutta solve, ``(steps + 1, K, S)``."""
-
-        def rhs(t: float, state: State) -> State:
-            return self.rates(field, *state)
-
-        times = [horizon * k / steps for k in range(steps + 1)]
-        grid: Grid = make_grid(times, step=horizon)
-        path = runge_kutta(rhs, (q, p), grid, TABLEAUS["classical"])
-        return torch.stack([s[0] for s in path]), torch.stack([s[1] for s in path])
+        return march(partial(self.rates, field), q, p, steps, horizon=horizon)
 
 
 OURS = Dictionary("maximised: H = p·f − R", +1, -1, +1, -1)

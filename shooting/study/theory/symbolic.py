@@ -110,10 +110,6 @@ class SymbolicShooting:
                     )
         return out
 
-    def along(self, quantity: sp.Expr, rates: Mapping[sp.Symbol, sp.Expr]) -> sp.Expr:
-        """d/dt of a function of (q, p) when the symbols move at the given rates."""
-        return sum(sp.diff(quantity, s) * rate for s, rate in rates.items())
-
     # --- numbers ---------------------------------------------------------------------------
 
     def evaluate(

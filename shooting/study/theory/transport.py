@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from shooting.hamiltonian import System, autodiff_system
+from shooting.hamiltonian import System
 from shooting.randomness import generator
 from shooting.solvers import TABLEAUS, make_grid, runge_kutta
 
@@ -63,13 +63,11 @@ def hamiltonian(features: Features, q: Tensor, p: Tensor) -> Tensor:
     return (p * (features(q) @ theta)).sum((-1, -2)) - penalty(features, q, theta)
 
 
-def transport_system(features: Features) -> System:
-    """q_i' = f(q_i), p_i' = -Df(q_i)^T (p_i - f(q_i)/N): canonical equations of `hamiltonian`."""
-    return autodiff_system(lambda q, p: hamiltonian(features, q, p))
-
-
 def explicit_system(features: Features, *, density: bool = True) -> System:
-    """The same by hand; without `density` the term Df^T f / N is left out, which is wrong."""
+    """q_i' = f(q_i), p_i' = -Df(q_i)^T (p_i - f(q_i)/N): canonical equations of `hamiltonian`.
+
+    Without `density` the term Df^T f / N is left out, which is wrong.
+    """
 
     def system(q: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
         theta = control(features, q, p)

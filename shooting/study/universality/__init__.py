@@ -7,5 +7,5 @@ In the order of the chapter:
 * `targets`, `bounds`, `approximation`: Proposition 7 for any field, with its bound.
 * `counterexamples`: what breaks without each hypothesis.
 * `frozen`, `chattering`, `rectified`, `amplified`: functions in one line, and inflation factor 1.
-* `transfer`, `training`: universality of shooting, and what optimisation finds.
+* `transfer`: universality of shooting. `training`, `limits`: what optimisation finds, and why.
 """

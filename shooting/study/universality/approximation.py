@@ -115,20 +115,12 @@ class Approximation:
     @property
     def energy(self) -> float:
         """The energy of the UpDown control, integral of R over [0, 1]."""
-        return float(self._rates().mean())
+        return float(self.updown.penalty(self.theta).mean())
 
     @property
     def least_energy(self) -> float:
         """The energy of the cheapest timing with the same map at time 1: length^2 / 2."""
-        return float((2 * self._rates()).sqrt().mean()) ** 2 / 2
-
-    def _rates(self) -> Tensor:
-        """R on each of the equal blocks."""
-        blocks = self.theta["theta1"].shape[0]
-        each = [
-            self.updown.penalty({n: v[k] for n, v in self.theta.items()}) for k in range(blocks)
-        ]
-        return torch.stack(each)
+        return float((2 * self.updown.penalty(self.theta)).sqrt().mean()) ** 2 / 2
 
     def flow(self, x: Tensor, *, times: int = 2, step: float = 1 / 64) -> Tensor:
         """The UpDown flow at equispaced times, ``(times, n, d)``."""

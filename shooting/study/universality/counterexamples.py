@@ -17,11 +17,6 @@ from shooting.study.universality.targets import Target
 SQUARE = Activation("square", torch.square, lambda v: 2 * v, lambda v: 2 * torch.ones_like(v))
 
 
-def still_field() -> Target:
-    """w = 0 on the line: its flow stays in K = [-1, 1], the tightest ball."""
-    return Target(lambda t, x: 0 * x, 1, 1.0, "still field")
-
-
 def tight_ball_network(eps: float = 0.01, steepness: float = 10.0) -> ShallowNet:
     """eps + M relu(x - 1): eps-close to 0 on [-1, 1], wild one step outside.
 

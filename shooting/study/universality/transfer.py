@@ -50,9 +50,7 @@ class Reference:
     @property
     def energy(self) -> float:
         """R0, the energy of the control."""
-        count = self.theta["theta1"].shape[0]
-        each = [self.updown.penalty({n: v[k] for n, v in self.theta.items()}) for k in range(count)]
-        return float(torch.stack(each).mean())
+        return float(self.updown.penalty(self.theta).mean())
 
     def flow(self, x: Tensor) -> Tensor:
         """phi_theta0(x), shape of x."""

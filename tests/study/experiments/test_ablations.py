@@ -27,15 +27,9 @@ from shooting.study.experiments.ablations import (
 )
 from shooting.study.experiments.regression import DEPTHS, RegressionConfig
 
+pytestmark = pytest.mark.usefixtures("float64")
 SMALL = AblationConfig(inflation=3, particles=2, seeds=(0, 1), epochs=1, batch=250)
 X = torch.linspace(-1.5, 1.5, 20, dtype=torch.float64).unsqueeze(-1)
-
-
-@pytest.fixture(autouse=True)
-def _float64():
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 def test_published_setting_is_that_of_the_regression():

@@ -17,14 +17,8 @@ from shooting.study.experiments.baseline_models import (
     residual_network,
 )
 
+pytestmark = pytest.mark.usefixtures("float64")
 X = torch.linspace(-1.5, 1.5, 20, dtype=torch.float64).unsqueeze(-1)
-
-
-@pytest.fixture(autouse=True)
-def _float64():
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 def test_perceptron_is_that_of_torch():

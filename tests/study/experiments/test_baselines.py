@@ -24,15 +24,9 @@ from shooting.study.experiments.baselines import (
 )
 
 SMALL = BaselineConfig(size=3, seeds=(0, 1), epochs=1, batch=250)
+pytestmark = pytest.mark.usefixtures("float64")
 EVERY = pytest.mark.parametrize("model", sorted(BASELINES))
 X = torch.linspace(-1.5, 1.5, 20, dtype=torch.float64).unsqueeze(-1)
-
-
-@pytest.fixture(autouse=True)
-def _float64():
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 @EVERY

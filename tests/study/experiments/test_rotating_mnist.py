@@ -336,7 +336,8 @@ def test_figures_are_drawn_from_an_outcome():
 
     outcome = train(replace(TINY, epochs=1))
     truth = data.to_bytes(RotatingTask(TINY).test.numpy())
-    wall = images.sequences(truth, outcome.arrays["predicted"][0]).axes[0].images[0].get_array()
+    drawn = images.predictions(truth, {"prediction": outcome.arrays["predicted"][0]})
+    wall = drawn.axes[0].images[0].get_array()
     np.testing.assert_array_equal(wall[:28, 28:56], truth[0, 1])
     np.testing.assert_array_equal(wall[28:56, :28], outcome.arrays["predicted"][0, 0, 0])
     assert isinstance(images.error_left_out([outcome], {"mean": 0.04}), Figure)

@@ -17,15 +17,8 @@ from shooting.study.experiments.turning import (
     start_turning,
 )
 
+pytestmark = pytest.mark.usefixtures("float64")
 TIMES = [0.0, 0.5, 1.0]
-
-
-@pytest.fixture(autouse=True)
-def double():
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
 
 
 def turning_flow(speeds, weight=0.1, step=0.01):

@@ -82,7 +82,7 @@ def test_a_wall_has_truth_above_each_prediction_and_frames_the_angle():
     assert ax.figure.get_figwidth() == 7.4
     (frame,) = ax.patches
     assert frame.get_x() // 28 == HELD_OUT
-    (single,) = images.sequences(truth[:1], rows["model"][:1]).axes
+    (single,) = images.predictions(truth[:1], {"prediction": rows["model"][:1]}).axes
     assert [t.get_text() for t in single.get_yticklabels()] == ["truth", "prediction"]
 
 

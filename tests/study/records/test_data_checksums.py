@@ -30,7 +30,7 @@ def test_this_machine_makes_the_data_of_the_committed_records(known):
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_run_has_a_fingerprint(known, name):
-    """Except images and the authors' own data, whose files carry checksums of their own."""
+    """Except frames of images and the authors' own data, which have checksums of their own."""
     one_each = {
         (str(d and d[0]), c.seeds): c
         for c in EXPERIMENTS[name].grid("paper")

@@ -75,8 +75,8 @@ def test_order_one_and_exact_momentum():
 
 
 def radii(network: Optimum) -> list[float]:
-    states, costates = network.states, network.costates
-    return [dc.contraction(problem().field, states[k], costates[k + 1], 1.0) for k in range(LAYERS)]
+    at = zip(network.states[:-1], network.costates[1:], strict=True)
+    return [float(dc.multipliers(problem().field, x, r, 1.0).abs().max()) for x, r in at]
 
 
 def largest_multipliers(network: Optimum) -> list[float]:

@@ -12,6 +12,7 @@ from shooting.activations import ACTIVATIONS
 from shooting.fields import Field
 from shooting.hamiltonian import autodiff_system, hamiltonian, kernel_system, momentum_map
 from shooting.study.theory import invariants
+from shooting.study.theory.counting import without_biases
 from shooting.study.theory.invariants import energy_drift, march, slope, virial_laws
 
 STEPS = [10, 20, 40, 80, 160]
@@ -118,7 +119,7 @@ def test_rotation_invariance_gives_a_conserved_matrix():
 
 @pytest.mark.parametrize(("sigma", "kept"), [("relu", True), ("tanh", False)])
 def test_each_relu_particle_keeps_its_virial(sigma, kept):
-    field = invariants.without_biases(2, 3, sigma=sigma)
+    field = without_biases(UpDown(2, 3, sigma=sigma))
     q, p = particles(field)
     path_q, path_p = march(kernel_system(field), q, p, 20, method="implicit midpoint")
     law = (path_q * path_p).sum(-1)

@@ -10,11 +10,11 @@ from shooting.study.universality.counterexamples import (
     branching_field,
     branching_rate,
     quartic_flow,
-    still_field,
     tight_ball_exit,
     tight_ball_network,
 )
 from shooting.study.universality.embeddings import stack
+from shooting.study.universality.targets import Target
 from tests.study.universality.examples import end
 
 
@@ -28,7 +28,8 @@ def test_the_tight_ball_breaks_the_printed_proposition():
     assert claimed == pytest.approx(0.01)
     assert actual == pytest.approx(tight_ball_exit(), rel=1e-5)  # RK4, M h = 1/40
     assert actual > 2000 * claimed
-    assert surround(still_field()).radius >= 2  # the repair: networks must be close there too
+    still = Target(lambda t, x: 0 * x, 1, 1.0, "still field")  # stays in [-1, 1], the tightest ball
+    assert surround(still).radius >= 2  # the repair: networks must be close there too
     assert float(net(2 * x).abs().max()) > 10
 
 

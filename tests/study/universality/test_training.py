@@ -7,13 +7,7 @@ from shooting.study.universality.bounds import ball_cover
 from shooting.study.universality.targets import pulsating_rotation
 from shooting.study.universality.training import FlowTask, sup_error, train_particles
 
-
-@pytest.fixture(autouse=True)
-def double():
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("float64")
 
 
 def test_particles_learn_a_rotation():
