@@ -7,7 +7,7 @@ claims.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ import yaml
 
 from shooting.errors import require_choice
 from shooting.study.claims.loading import Runs, runs_of
-from shooting.study.claims.rule import NOT_RUN, Part, Verdict, alike, combine, compare, outcome
+from shooting.study.claims.rule import NOT, NOT_RUN, Part, Verdict, alike, combine, compare, outcome
 from shooting.study.experiments.classifier import (
     CLASSIFIER,
     NAMES,
@@ -65,7 +65,9 @@ class Prediction:
     def _part(self, mine: np.ndarray, model: str, other: np.ndarray) -> Part:
         what = f"accuracy of {NAMES[PARTICLES]} against {NAMES[model]}"
         if self.kind == "tie":
-            return alike(what, mine, other)
+            part = alike(what, mine, other)
+            lost = not (np.median(mine) or np.median(other))  # as failed runs are counted
+            return replace(part, status=NOT) if lost else part
         return compare(f"{what}, less {self.margin:g}", mine - self.margin, other)
 
 

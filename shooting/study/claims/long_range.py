@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -119,7 +119,10 @@ class Prediction:
     def _part(self, what: str, one: Runs, rival: Runs) -> Part:
         a, b = counted(self.measure, one), counted(self.measure, rival)
         if self.kind == "alike":
-            return alike(what, a, b)
+            part = alike(what, a, b)
+            values = (runs.metrics[self.measure] for runs in (one, rival))
+            lost = all(np.isnan(v).mean() > 0.5 for v in values)  # counted as 0 on both sides
+            return replace(part, status=NOT) if lost else part
         return compare(what, *((b, a) if self.measure in LONGER else (a, b)))
 
 

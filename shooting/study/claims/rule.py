@@ -158,11 +158,14 @@ def compare(what: str, lower: Values, other: Values, *, logs: bool = False) -> P
 
 
 def alike(what: str, a: Values, b: Values) -> Part:
-    """Whether the bootstrap interval of the difference of two medians holds zero."""
+    """Whether the bootstrap interval of the difference of two medians holds zero.
+
+    Two sides whose median run failed are not alike: nothing is known of them.
+    """
     draws = resampled(_counted(a), _counted(b))
     low, high = middle(_gap(*draws))
     medians = median(a), median(b)
-    status = REPRODUCED if low <= 0 <= high else NOT
+    status = REPRODUCED if low <= 0 <= high and np.isfinite(medians).any() else NOT
     effect = Effect(float(ratio(*medians)), middle(ratio(*draws)))
     return Part(what, medians, (low, high), status, (len(a), len(b)), size=effect)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from problems import refused
@@ -112,3 +114,24 @@ def test_the_table_has_every_model():
     assert table["numbers"].iloc[0] == table["numbers"].iloc[-1]
     assert table["particles"][0] == "—"
     assert set(table["particles"][1:]) <= {"win", "tie", "loss"}
+
+
+def test_two_models_that_failed_do_not_tie(monkeypatch):
+    def runs(experiment, config, more=()):
+        return Runs(config, {"accuracy": np.full(10, np.nan)}, (config.model,))
+
+    monkeypatch.setattr(told, "runs_of", runs)
+    assert Prediction("X", "so", "tie", ["mlp"]).verdict().status == NOT
+
+
+def test_a_row_of_the_table_says_who_is_ahead(monkeypatch):
+    made = SimpleNamespace(
+        facts={"parameters": 5}, provenance={"wall_seconds": 1.0}, failed=np.zeros(10, bool)
+    )
+
+    def found(config):
+        level = 0.9 if config.model == PARTICLES else 0.8
+        return Runs(config, {"accuracy": level + SPREAD}, (), (made,))
+
+    monkeypatch.setattr(told, "found", found)
+    assert set(told.table()["particles"][1:-1]) == {"win"}

@@ -228,3 +228,51 @@ def test_harm_is_an_interval_below_zero(monkeypatch, cured, holds):
     )
     (last,) = (h for h in HYPOTHESES if h.needs == (predicted.WIDE,))
     assert last.test(record)[0] == holds
+
+
+# --- each sentence can fail ------------------------------------------------------------------
+
+
+def sentence(begins):
+    (found,) = (h for h in HYPOTHESES if h.words.startswith(begins))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("begins", "stuck", "holds"),
+    [
+        ("without plateau", 18, True),
+        ("without plateau", 48, False),
+        ("steps of p 15", 48, False),
+        ("with p_x of deviation 1 and all negative", 24, True),
+        ("with p_x of deviation 1 and all negative", 25, False),
+        ("not on static particles", 50, True),
+        ("not on static particles", 5, False),
+    ],
+)
+def test_counts_of_stuck_runs_decide(begins, stuck, holds):
+    assert sentence(begins).test(made(stuck), made(18))[0] is holds
+
+
+def test_intervals_of_counts_overlap_or_are_apart():
+    assert sentence("without plateau").test(made(18), made(18))[1].endswith("overlap")
+    assert sentence("without plateau").test(made(48), made(18))[1].endswith("apart")
+
+
+def test_other_weights_that_bend_as_little_are_noticed():
+    record = made(18)
+    record.metrics["bend/theta2"] = record.metrics["bend/theta1"]
+    assert not sentence("the same for theta2").test(record)[0]
+
+
+def test_on_the_spiral_a_cured_loss_must_be_lower(monkeypatch):
+    def load(experiment, config):
+        level = 2.0 if "lift_weight" in config.frozen else 1.0
+        return SimpleNamespace(metrics={"short_loss": level + 0.01 * np.arange(50)})
+
+    monkeypatch.setattr(predicted.records, "load", load)
+    pairs = [(a.metrics["short_loss"][0], b.metrics["short_loss"][0])
+             for _, a, b in predicted.spiral_pairs()]  # fmt: skip
+    assert set(pairs) == {(1.0, 2.0)}  # published, cured
+    found = predicted._on_the_spiral()
+    assert (found.holds, found.found) == (False, "0 of 4 pairs")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from problems import refused
@@ -190,3 +192,54 @@ def test_other_tasks_are_told_by_their_claims():
     assert [r[0] for r in rows] == list(told.USES)
     assert all(len(r) == 4 for r in rows)
     assert "dynamic with particles" in rows[0][3]
+
+
+def test_two_models_that_failed_are_not_alike(monkeypatch):
+    monkeypatch.setattr(told.records, "load", lambda e, c: Made(np.nan))
+    assert one(kind="alike").verdict().status == NOT
+
+
+def test_other_snippets_are_judged_by_their_own_records(monkeypatch):
+    def load(experiment, config):
+        return Made(5.0 if (config.model == "node") == (config.noise > 0) else 3.0)
+
+    monkeypatch.setattr(told.records, "load", load)
+    where = {"systems": ["lotka_volterra"]}
+    assert one(**where).verdict().status == NOT
+    assert one(**where, varied="noise 0.05").verdict().status == REPRODUCED
+
+
+def test_a_verdict_names_all_records_behind_it(monkeypatch):
+    made(monkeypatch, {"node": 5.0, "ridge": 3.0})
+    assert set(one().verdict().runs) == {"5.0", "3.0"}
+
+
+def test_outcomes_are_against_the_best_rival(monkeypatch):
+    levels = dict.fromkeys(NAMES, 2.0) | {"dynamic_particles": 3.0, "node": 4.0}
+    spread = 0.01 * np.arange(10)
+    timed = SimpleNamespace(provenance={"wall_seconds": 1.0})
+
+    def found(config, first=False):
+        return Runs(config, {"followed": levels[config.model] + spread}, (), (timed,))
+
+    monkeypatch.setattr(told, "found", found)
+    rows = told.outcomes()
+    assert set(rows["outcome"]) == {"loss"}
+    assert rows["best rival"].str.startswith(NAMES["node"]).all()
+    levels["dynamic_particles"] = 5.0
+    assert set(told.outcomes()["outcome"]) == {"win"}
+    monkeypatch.setattr(told, "switched", lambda change: SimpleNamespace(model="switched"))
+    levels["switched"] = levels["static_particles"] = 6.0
+    assert set(told.apart("followed").values()) == {"loss"}
+
+
+def test_a_rate_at_which_most_runs_fail_is_not_chosen(monkeypatch):
+    rates = [c.learning_rate for c in told.trials("node")]
+
+    def load(experiment, config):
+        failing = config.learning_rate == max(rates)
+        few = np.array([np.nan] * 6 + [0.1] * 4)
+        return SimpleNamespace(metrics={"validation": few if failing else np.ones(10)})
+
+    monkeypatch.setattr(told.records, "load", load)
+    assert tuned("node") != max(rates)

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from shooting.study.claims import Part, combine, compare, median_interval
-from shooting.study.claims.rule import NOT, PARTLY, REPRODUCED, held, tally, threshold
+from shooting.study.claims.rule import (
+    NOT,
+    PARTLY,
+    REPRODUCED,
+    alike,
+    held,
+    outcome,
+    tally,
+    threshold,
+)
 
 LOW, HIGH = np.linspace(0, 1, 10), np.linspace(3, 4, 10)
 
@@ -121,3 +130,15 @@ def test_a_claim_is_as_good_as_its_parts():
     assert combine([yes, almost]).status == PARTLY
     assert combine([yes, no]).status == PARTLY
     assert combine([no, no]).status == NOT
+
+
+def test_two_sides_that_failed_are_not_alike():
+    assert alike("", np.full(10, np.nan), np.full(10, np.nan)).status == NOT
+    assert alike("", np.full(10, np.nan), LOW).status == NOT
+    assert alike("", LOW, LOW).status == REPRODUCED  # control
+
+
+def test_an_interval_that_ends_at_zero_holds_it():
+    horizon = np.full(10, 30.0)  # all runs follow to the end
+    assert alike("", horizon, horizon).status == REPRODUCED
+    assert outcome(horizon, horizon) == "tie"

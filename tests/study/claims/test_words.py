@@ -42,3 +42,10 @@ def test_the_side_claimed_lower_as_a_share_of_the_other_with_its_interval():
     assert words.with_interval(compare("", low, high)) == "0.25 (95 % interval 0.25 to 0.25)"
     assert words.lower_share(compare("", high, low)) == pytest.approx(4.0)
     assert words.inverse(0.0) == np.inf
+
+
+def test_the_printed_interval_is_in_order_and_holds_the_share():
+    rng = np.random.default_rng(0)
+    part = compare("", rng.uniform(1, 2, 10), rng.uniform(4, 8, 10))
+    ends = words.with_interval(part).partition("interval ")[2].rstrip(")").split(" to ")
+    assert float(ends[0]) < words.lower_share(part) < float(ends[1])

@@ -224,3 +224,15 @@ def test_the_page_of_verdicts_states_the_rules(root):
         f"fewer than {c.FEW} runs",
     ):
         assert said in page
+
+
+def test_medians_are_held_to_both_ranges():
+    was, now = np.linspace(1.0, 1.1, 10), np.array([0.9] + [5.0] * 9)
+    assert list(comparison._medians("metric mse", was, now))
+    assert list(comparison._medians("metric mse", now, was))
+    assert not list(comparison._medians("metric mse", was, was))  # control
+
+
+def test_variations_that_are_zero_up_to_rounding_have_room():
+    nearly = np.full(3, 1e-9)
+    assert comparison.spread("variation/b1", "metric", nearly, np.zeros(3, bool))[()] > 1e-5

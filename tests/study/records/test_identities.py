@@ -118,3 +118,18 @@ def test_counts_status_and_shapes_are_exact(known):
         ({"early": record.early * 1.001}, "first epochs"),
     ]:
         assert told in " ".join(problems(dataclasses.replace(record, **changes)))
+
+
+@pytest.mark.parametrize("wrong", ["array fit: NaN", "arrays", "failed_at"])
+def test_what_contradicts_the_living_runs_is_named(known, wrong):
+    record = known["regression"]
+    fit, failed = record.arrays["fit"].copy(), record.failed_at.copy()
+    fit[0, 0], failed[0] = np.nan, -3
+    changes = {
+        "array fit: NaN": {"arrays": {**record.arrays, "fit": fit}},
+        "arrays": {"arrays": {}},
+        "failed_at": {"failed_at": failed},
+    }
+    found = problems(dataclasses.replace(record, **changes[wrong]))
+    assert any(problem.startswith(wrong) for problem in found)
+    assert not problems(record)  # control
