@@ -1,6 +1,6 @@
 """What the machine says: environment variables, the user's cache folder, the processor.
 
-The only module that reads them. The library knows ``SHOOTING_ROUTE``, ``SHOOTING_THREADS``,
+The only module of the library that reads them. It knows ``SHOOTING_ROUTE``, ``SHOOTING_THREADS``,
 ``SHOOTING_CACHE`` and ``CC``; `shooting.study.paths` has the table of all variables.
 """
 

@@ -28,7 +28,6 @@ from shooting.errors import (
     require_shape,
     require_tensor,
     require_type,
-    shown,
 )
 from shooting.fields import Control, Field, VectorField
 from shooting.routes import ROUTES, by_hand, choose
@@ -211,7 +210,7 @@ def shoot(
     Raises:
         ValueError: If shapes do not fit the field or each other, or the route does not apply.
     """
-    solver = _checked_solver(solver)
+    solver = default_solver(solver)
     q, p, z = _checked(field, q=q, p=p, z=z)
     if q.shape[-2] != p.shape[-2]:
         raise ValueError(
@@ -276,7 +275,7 @@ def carry(
         ValueError: If shapes do not fit the field or each other, the route does not apply, or
             `torch.jit.trace` looks on.
     """
-    solver = _checked_solver(solver)
+    solver = default_solver(solver)
     blocks, runs = _check_control(field, theta)
     z = _checked(field, runs=runs, z=z)[0]
     z, *controls = _alike({"z": z, **theta}).values()
@@ -371,10 +370,6 @@ def _block(theta: Control, block: int) -> Control:
     return {name: value[..., block, :, :] for name, value in theta.items()}
 
 
-def _checked_solver(solver: Solver | None) -> Solver:
-    return solver if isinstance(solver, Solver) else default_solver(solver)
-
-
 def default_solver(solver: object) -> Solver:
     """A solver, or the default one for None.
 
@@ -402,7 +397,7 @@ def energy_drift(
     Returns:
         An estimate of the error of q and p, up to a factor, ``(*runs)``.
     """
-    solver = _checked_solver(solver)
+    solver = default_solver(solver)
     q, p = _checked(field, q=q, p=p)
     rows = q[..., :0, :]
     if solver.step == "auto":
@@ -602,8 +597,7 @@ def check_field(field: object) -> None:
     Raises:
         ValueError: If it is none.
     """
-    if not isinstance(field, VectorField):
-        raise ValueError(f"expected a vector field, got {shown(field)}; try UpDown(2, 3)")
+    require_type(field, VectorField, "a vector field", "try UpDown(2, 3)")
 
 
 def _shooting_rhs(field: VectorField, form: str) -> RightHandSide:

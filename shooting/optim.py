@@ -280,7 +280,8 @@ class Cosine:
     Attributes:
         epochs: Epochs until the floor.
         floor: Final rate.
-        every: Epochs between evaluations of the watched value (never needed).
+        every: Epochs between evaluations of the watched value; the rate does not need it, a task
+            that looks at its validation error may.
     """
 
     epochs: int

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from shooting.errors import require_count
+from shooting.errors import require_choice, require_count
 from shooting.randomness import generator, uniform
 
 logger = logging.getLogger(__name__)
@@ -54,7 +54,8 @@ class Autoencoder(nn.Module):
         super().__init__()
         require_count(latent, "the latent dimension")
         n = require_count(filters, "the number of filters")
-        self.precision = check_precision(precision)
+        require_choice(precision, PRECISIONS, "a precision")
+        self.precision = precision
         self.encoder = nn.Sequential(
             *_down(channels, n), nn.BatchNorm2d(n), nn.ReLU(),
             *_down(n, 2 * n), nn.BatchNorm2d(2 * n), nn.ReLU(),
@@ -95,19 +96,6 @@ class Autoencoder(nn.Module):
             for layer in layers:
                 features = _apply(layer, features)
         return features.to(images.dtype)
-
-
-def check_precision(precision: str) -> str:
-    """Refuse an unknown precision.
-
-    Raises:
-        ValueError: If it is not one of `PRECISIONS`.
-    """
-    if precision not in PRECISIONS:
-        raise ValueError(
-            f"expected a precision among {PRECISIONS}, got {precision!r}; try 'float32'"
-        )
-    return precision
 
 
 def _apply(layer: nn.Module, features: Tensor) -> Tensor:

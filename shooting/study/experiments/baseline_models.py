@@ -1,4 +1,4 @@
-"""Models the paper's four are measured against, with the run axis leading and one flat parameter.
+"""Models the paper's four are measured against, with the run axis leading.
 
 `NeuralODE` (plain, or augmented with zeros), `Galerkin` (theta(t) expanded in Legendre
 polynomials), and `residual_network` (Euler steps, a theta of its own for each layer).

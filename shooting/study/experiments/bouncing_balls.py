@@ -21,7 +21,7 @@ from shooting.parametrizations import ParticleInit
 from shooting.randomness import generator, normal
 from shooting.study.data.bouncing_balls import FRAMES, SPLITS, sequences
 from shooting.study.data.pixels import to_bytes
-from shooting.study.experiments.autoencoder import Autoencoder, check_precision
+from shooting.study.experiments.autoencoder import PRECISIONS, Autoencoder
 from shooting.study.experiments.base import (
     Experiment,
     MetricsAndArrays,
@@ -92,7 +92,7 @@ class BallsConfig:
         require_choice(self.protocol, PROTOCOLS, "a protocol")
         check_model(self, COMPARED)
         require_one_seed(self.seeds)
-        check_precision(self.precision)
+        require_choice(self.precision, PRECISIONS, "a precision")
         if not 2 <= self.batch <= self.sequences or not 1 <= self.frames <= FRAMES:
             raise ValueError(
                 f"expected a batch of 2 to {self.sequences} and 1 to {FRAMES} frames, got "

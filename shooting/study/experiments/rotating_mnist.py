@@ -50,7 +50,7 @@ class RotatingConfig:
     """Settings of one run; the defaults are the protocol `paper`.
 
     Attributes:
-        protocol: ``paper``, ``released`` or ``quick``; names the settings below.
+        protocol: ``paper``, ``released``, ``quick`` or ``beyond``; names the settings below.
         model: ``static_direct``, ``static_particles`` or ``dynamic_particles``.
         source: Key of `shooting.study.data.rotating_mnist.SOURCES`.
         latent: Dimension d of the latent space.
