@@ -29,9 +29,9 @@ def made(stuck, runs=50):
 
 def test_models_have_a_row_and_factors_a_column():
     found = {
-        ("static_direct", 0, 16): Tally(50, 0, 0, 0, 0, 0),
-        ("dynamic_particles", 15, 16): Tally(50, 18, 17, 0, 17, 0),
-        ("dynamic_particles", 15, 8): Tally(10, 9, 9, 0, 9, 0),
+        ("static_direct", 0, 16): Tally(50, 0, 0, 0, 0),
+        ("dynamic_particles", 15, 16): Tally(50, 18, 17, 17, 0),
+        ("dynamic_particles", 15, 8): Tally(10, 9, 9, 9, 0),
     }
     table = tables.by_model(found)
     assert list(table.columns) == ["model", "α = 8", "α = 16"]

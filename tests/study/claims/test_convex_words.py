@@ -38,7 +38,7 @@ def short(losses):
 
 
 def tally(stuck):
-    return Tally(50, stuck, 0, 0, 0, 0)
+    return Tally(50, stuck, 0, 0, 0)
 
 
 def test_headline_counts_stuck_and_convex_runs():
