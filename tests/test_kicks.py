@@ -442,3 +442,9 @@ def test_dense_output_backwards_meets_the_path_beside_a_kick():
         s = (a + b) / 2
         # cubic interpolation of steps of 0.02; the wrong side of a kick is 1e-4 away
         assert gap(dense(s), model(x, [1.0, s, 0.0])[1]) <= 1e-6
+
+
+def test_factors_of_low_rank_have_columns_of_length_about_one():
+    left = DynamicParticles(UpDown(2, 3), 500, kicks=AT, kick_rank=16, seed=0).kicks_left
+    # 16,000 numbers: the standard deviation is known to 1 / sqrt(32,000) = 0.6 %
+    assert abs(float(left.detach().std()) * 16**0.5 - 1) < 0.03
