@@ -36,7 +36,7 @@ class Diagnosis:
         cause: ``none``, ``weights``, ``data`` or ``step``.
         message: A sentence that says what was found and what to try.
         depth: The first node of the solve at which a state is not finite.
-        runs: The runs concerned; empty for a single run.
+        runs: The runs concerned; empty for a single run, and where weights that all share are ill.
     """
 
     cause: str
@@ -79,7 +79,8 @@ def diagnose(model: Any, x: Tensor, times: Times) -> Diagnosis:
 def _diagnose(model: Any, x: Tensor, times: Times) -> Diagnosis:
     if ill := _ill_weights(model):
         names = ", ".join(ill)
-        runs = sorted({run for found in ill.values() for run in found})
+        shared = not all(ill.values())  # weights of all runs, or of a single one
+        runs = [] if shared else sorted({run for found in ill.values() for run in found})
         what = f"expected finite weights, got NaN or infinity in {names}{_of(runs)}"
         return Diagnosis(
             "weights", f"{what}: an update has destroyed them; {CURE}", runs=tuple(runs)
@@ -130,7 +131,7 @@ def _march(
 
 
 def _ill_weights(model: Any) -> dict[str, list[int]]:
-    """Names of weights that are not finite, with the runs concerned."""
+    """Names of weights that are not finite, with the runs concerned; none for weights of all."""
     known: Mapping[str, Tensor] = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     found = {}
     for name, value in known.items():

@@ -198,4 +198,7 @@ def test_nan_in_a_network_inside_a_field_is_found_and_belongs_to_all_runs(parame
     assert (found.cause, found.runs) == ("weights", ())
     with torch.no_grad():
         block.p[1] = math.nan
-    assert diagnose(block, torch.zeros(4, 2), [0.0, 1.0]).runs == (1,)
+    assert diagnose(block, torch.zeros(4, 2), [0.0, 1.0]).runs == ()
+    with torch.no_grad():
+        getattr(block.inner[0][0], parameter)[1] = 0.0
+    assert diagnose(block, torch.zeros(4, 2), [0.0, 1.0]).runs == (1,)  # its own weights alone

@@ -85,6 +85,8 @@ def main() -> int:
     parser.add_argument("page", type=Path, nargs="?")
     parser.add_argument("target", type=Path, nargs="?")
     arguments = parser.parse_args()
+    if arguments.page is not None and arguments.target is None:
+        parser.error("expected a page and a target, got the page alone")
     executable = browser()
     if executable is None:
         sys.stderr.write(f"none of {', '.join(BROWSERS)} is there; try installing Chromium\n")

@@ -51,3 +51,10 @@ def test_without_chromium_one_line_says_so(root, tmp_path):
     run = subprocess.run(command, cwd=tmp_path, env={"PATH": ""}, capture_output=True, text=True)
     assert run.returncode == 1
     assert "try installing Chromium" in run.stderr
+
+
+def test_a_page_without_a_target_is_refused(root, tmp_path):
+    command = [sys.executable, root / "book" / "_tools" / "pdf.py", "page.html"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 2
+    assert "a page and a target" in run.stderr
