@@ -41,6 +41,7 @@ COMPARED = ("static_direct", "static_particles", "dynamic_particles")
 PROTOCOLS = ("paper", "released", "quick", "beyond")
 FULL = 500  # epochs
 SHORTER = (1, 2, 3)  # seeds with 200 epochs
+MORE = (1, 2, 3, 4)  # further seeds with all epochs
 DRAWN = 5  # test digits whose predicted sequences are kept
 PATHS = 30  # test digits whose latent paths are kept
 
@@ -426,7 +427,7 @@ def grid(profile: str) -> Sequence[RotatingConfig]:
     released protocol for the dynamic model; then 200 epochs of the protocol `paper`, seeds 1 to 3;
     then 200 epochs with other latent dimensions, dynamic model; then what goes beyond the paper,
     at last the dynamic model with kicks, 200 epochs, seeds 1 to 3; then the other source of digits:
-    three models for 200 epochs, and the variants that ended well.
+    three models for 200 epochs, and the variants that ended well; last what `longer` lists.
     """
     if check_profile(profile) == "quick":
         return [quick()]
@@ -436,8 +437,25 @@ def grid(profile: str) -> Sequence[RotatingConfig]:
     other = [RotatingConfig.reduced(model=m, source="mnist-test") for m in reversed(COMPARED)]
     again = [replace(c, source="mnist-test") for c in beyond() if c.model == "static_particles"]
     kicked = [kicks(s) for s in SHORTER]
-    more = [*wider, *beyond(), *kicked, *other, *again]
+    more = [*wider, *beyond(), *kicked, *other, *again, *longer()]
     return [*full, RotatingConfig.released(), *reduced, *more]
+
+
+def longer() -> list[RotatingConfig]:
+    """More runs of 500 epochs: the other source of digits, `released` of both static models, seeds.
+
+    Expected of them, before the first run:
+
+    - on the other source, which has as many digits as the authors', all three errors lie above
+      0.0128, halfway from the 0.0112 of the authors' re-run to our 0.0143 on fewer digits: the
+      number of digits does not explain the difference;
+    - under `released` each static model is within a tenth of the dynamic one;
+    - the means over five seeds of the three models lie within a twentieth of each other.
+    """
+    other = [RotatingConfig(model=m, source="mnist-test") for m in reversed(COMPARED)]
+    static = [RotatingConfig.released(model=m) for m in COMPARED if m != "dynamic_particles"]
+    seeds = [RotatingConfig(model=m, seeds=(s,)) for s in MORE for m in reversed(COMPARED)]
+    return [*other, *static, *seeds]
 
 
 def kicks(seed: int, *, rank: int = 5) -> RotatingConfig:
