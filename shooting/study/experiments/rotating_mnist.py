@@ -298,8 +298,8 @@ def train(config: RotatingConfig, checkpoint: Checkpoint | None = None) -> Outco
         checkpoint: Where to resume from and save to.
 
     Returns:
-        Errors at the left-out angle (of the model, of its autoencoder, of its decoder), the shape
-        of the latent paths, and predicted sequences of a few test digits.
+        Errors at the left-out angle (of the model, also digit by digit, of its autoencoder, of its
+        decoder), the shape of the latent paths, and predicted sequences of a few test digits.
     """
     task, model = RotatingTask(config), build(config)
     result = fit(
@@ -347,6 +347,7 @@ def measure(
     }
     arrays = {
         "misses": misses.mean(0).numpy().astype(np.float32),
+        "errors": misses[:, HELD_OUT].numpy().astype(np.float32),
         "predicted": to_bytes(predicted[:DRAWN].numpy()),
         "paths": (principal(paths[:PATHS]) if task.config.variant else paths[:PATHS])
         .numpy()

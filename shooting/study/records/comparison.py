@@ -33,6 +33,7 @@ FLOOR = {"metric": 1e-4, "array": 1e-3}  # of the largest value: part of every s
 STILL = 1e-6  # what rounding makes of a variation, a ratio, that is zero
 PARTED = 1e-4  # drift of a run that may fail here and not there
 FEW = 5  # runs, below which a median says nothing
+MEASURED_LATER = {"errors"}  # arrays that the first records of their experiment lack
 
 
 def same_machine(old: Record, new: Record) -> bool:
@@ -81,7 +82,7 @@ def compare(old: Record, new: Record) -> list[str]:
 def exactly(old: Record, new: Record) -> Iterator[str]:
     """Every number that is not equal bit for bit."""
     for kind, was, now in _parts(old, new):
-        for name in sorted({*was, *now}):
+        for name in _names(was, now):
             if name not in was or name not in now:
                 yield f"{kind} {name} is in one of the two only; rule: same names"
             elif name.startswith(TRIVIAL):  # of linear algebra, whose threads no record knows
@@ -99,6 +100,11 @@ def _parts(old: Record, new: Record) -> Iterator[tuple[str, dict[str, Any], dict
     yield "steps", {"failed_at": old.failed_at}, {"failed_at": new.failed_at}
     if old.drift is not None:  # else the record is older than the measurement
         yield "part", {"drift": old.drift}, {} if new.drift is None else {"drift": new.drift}
+
+
+def _names(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Names on either side; what was not measured yet when the old record was made is left out."""
+    return sorted({*was, *now} - (MEASURED_LATER - {*was}))
 
 
 def _difference(was: np.ndarray, now: np.ndarray) -> str:
@@ -243,7 +249,7 @@ def _compare_numbers(old: Record, new: Record) -> Iterator[str]:
         ("array", old.arrays, new.arrays),
     )
     for kind, was, now in kinds:
-        for name in sorted({*was, *now}):
+        for name in _names(was, now):
             label = f"{kind} {name}"
             if name not in was or name not in now:
                 yield f"{label} is in one of the two only; rule: same names"

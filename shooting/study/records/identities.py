@@ -379,6 +379,10 @@ def _rotating(record: Record) -> Found:
         yield from _images(record, network)
     yield "mse, of the frame left out", m["mse"], misses[:, rotating_mnist.HELD_OUT]
     yield "mse_first, of the first frame", m["mse_first"], misses[:, 0]
+    if "errors" in record.arrays:
+        errors = record.arrays["errors"].astype(np.float64)
+        yield "mse, mean over digits", m["mse"], errors.mean(-1)
+        yield "mse_std, over digits", m["mse_std"], errors.std(-1)
     if record.config.variant:
         paths = record.arrays["paths"].astype(np.float64)
         size = np.abs(paths).max()

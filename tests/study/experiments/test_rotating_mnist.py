@@ -206,6 +206,11 @@ def test_each_model_trains_and_is_measured(name):
     assert all(len(v) == 1 and np.isfinite(v).all() for v in values.values())
     assert values["decoder_mse"][0] <= values["mse"][0]
     assert outcome.arrays["misses"][0, HELD_OUT] == pytest.approx(values["mse"][0], rel=1e-5)
+    errors = outcome.arrays["errors"][0]  # of the five digits
+    assert errors.shape == (5,)
+    assert [errors.mean(), errors.std()] == pytest.approx(  # rounding of float32
+        [values["mse"][0], values["mse_std"][0]], rel=1e-5
+    )
     assert outcome.arrays["predicted"].shape == (1, 5, 16, 28, 28)
     assert outcome.arrays["paths"].shape == (1, 5, len(TIMES), 3)
 

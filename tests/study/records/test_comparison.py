@@ -48,6 +48,17 @@ def test_other_shapes_and_names_count_on_the_same_machine(record):
         assert "metric accuracy is in one of the two only" in compare(*pair)[0]
 
 
+@pytest.mark.parametrize("processor", ["AMD EPYC", "another"])
+def test_an_array_measured_later_may_be_missing_from_the_old_record_only(record, processor):
+    about = {**record.provenance, "processor": processor}
+    more = {**record.arrays, "errors": record.arrays["history"][-1:]}
+    longer = changed(record, arrays=more, provenance=about)
+    assert compare(record, longer) == []
+    assert "array errors is in one of the two only" in compare(longer, record)[0]
+    shifted = {**more, "errors": more["errors"] + 1}  # control: where both have it, it is compared
+    assert "array errors" in compare(longer, changed(longer, arrays=shifted))[0]
+
+
 @pytest.mark.parametrize(("factor", "same"), [(1 + 1e-12, True), (1 + 1e-6, False)])
 def test_a_baseline_may_differ_in_last_bits(record, factor, same):
     """Its linear algebra may have been shared among another number of threads."""

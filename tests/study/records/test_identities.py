@@ -84,6 +84,16 @@ def test_a_number_that_others_determine_is_found(known, experiment, part, name):
     assert problems(with_part(record, part, name, 1 + 20 * ROUNDING))
 
 
+def test_errors_of_digits_have_the_mean_and_the_spread_of_the_metrics(known):
+    record = known["rotating_mnist"]
+    mean, spread = record.metrics["mse"], record.metrics["mse_std"]
+    errors = np.stack([mean - spread, mean + spread], axis=-1)
+    arrays = {**record.arrays, "errors": errors}
+    assert problems(dataclasses.replace(record, arrays=arrays)) == []
+    for wrong in (1.01 * errors, mean[:, None] + 1.01 * (errors - mean[:, None])):
+        assert problems(dataclasses.replace(record, arrays={**arrays, "errors": wrong}))
+
+
 @pytest.mark.parametrize(
     ("experiment", "name"),
     [
