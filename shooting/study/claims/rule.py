@@ -10,6 +10,7 @@ Beside the verdict stands how large the difference is (`effects`), which decides
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -211,16 +212,25 @@ def combine(parts: Sequence[Part], runs: Sequence[str] = (), *, found: str = "")
 
 
 def _with_failures(found: str, parts: Sequence[Part]) -> str:
-    """A sentence, and how often a side failed; nothing else where two failed sides look alike."""
-    failed = [sum(not np.isfinite(m) for m in p.medians) for p in parts]
-    if 2 in failed:
-        return f"In {failed.count(2)} of {len(parts)} comparisons most runs of both sides failed."
-    lost = f" In {failed.count(1)} of {len(parts)} comparisons most runs of one side failed."
-    return found + lost * (1 in failed)
+    """A sentence, and how often sides failed; that alone where all comparisons are of failures."""
+    failed = [_failed(p) for p in parts]
+    counts = {"both sides": failed.count(2), "one side": failed.count(1)}
+    said = [
+        f"In {count} of {len(parts)} comparisons most runs of {which} failed."
+        for which, count in counts.items()
+        if count
+    ]
+    return " ".join(said if counts["both sides"] == len(parts) else [found, *said])
+
+
+def _failed(part: Part) -> int:
+    """How many of the two sides have a median run that failed."""
+    return sum(not np.isfinite(m) for m in part.medians)
 
 
 def _range(parts: Sequence[Part]) -> str:
-    effects = [p.effect.value for p in parts]
+    """The effects, without those of two failed sides, of which nothing is known."""
+    effects = [p.effect.value for p in parts if _failed(p) < 2] or [math.nan]
     what = "rates" if parts[0].is_rate else "effects (1 at the criterion, more as claimed)"
     return f"The {what} are {min(effects):.2f} to {max(effects):.2f}."
 

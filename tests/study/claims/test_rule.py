@@ -105,9 +105,14 @@ def test_no_sentence_about_two_failed_sides():
     assert combine([part], found="The loss is lower.").found == (
         "In 1 of 1 comparisons most runs of both sides failed."
     )
-    part = compare("", LOW, failed)
-    assert combine([part], found="The loss is lower.").found == (
+    half = compare("", LOW + 1, failed)
+    assert combine([half], found="The loss is lower.").found == (
         "The loss is lower. In 1 of 1 comparisons most runs of one side failed."
+    )
+    told = combine([compare("", LOW + 1, HIGH), part]).found  # the other comparison is still told
+    assert told == (
+        "The effects (1 at the criterion, more as claimed) are 2.33 to 2.33. "  # 3.5 / 1.5
+        "In 1 of 2 comparisons most runs of both sides failed."
     )
 
 
