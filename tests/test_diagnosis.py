@@ -56,6 +56,13 @@ def test_a_step_that_is_too_large_comes_with_one_that_does():
     assert not twin.energy_drift([0.0, found.depth + 0.1]).isfinite()
 
 
+@pytest.mark.parametrize(("scale", "step"), [(15.0, "0.02"), (60.0, "0.003")])
+def test_the_advised_step_is_a_quarter_where_that_does_and_else_a_32nd(scale, step):
+    """0.025 and 0.003125, rounded down to one digit."""
+    model = DynamicParticles(FIELD, 5, init=ParticleInit(p=normal(scale)), seed=0)
+    assert f"Solver(step={step})" in str(diagnose(model, X, TIMES))
+
+
 def test_depth_and_runs_are_those_of_the_solve():
     batches = X[:, None]  # the first axis is the data's
     found = diagnose(scaled(3000.0), batches, TIMES)

@@ -134,4 +134,10 @@ def test_a_row_of_the_table_says_who_is_ahead(monkeypatch):
         return Runs(config, {"accuracy": level + SPREAD}, (), (made,))
 
     monkeypatch.setattr(told, "found", found)
-    assert set(told.table()["particles"][1:-1]) == {"win"}
+    table = told.table()
+    assert set(table["particles"][1:-1]) == {"win"}
+    low, high = (0.8 + np.quantile(SPREAD, share) for share in (0.25, 0.75))
+    middle = 0.8 + np.median(SPREAD)
+    assert set(table["accuracy"][1:-1]) == {f"{middle:.3f} ({low:.3f} to {high:.3f})"}
+    assert low < middle < high  # control
+    assert set(table["seconds a run"]) == {"0.1"}  # one second, ten runs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -169,6 +170,18 @@ def test_what_a_verdict_rests_on_is_told(monkeypatch):
     assert "got none" in told.medians(one(), one().verdict())
     assert told.table_or_none("followed", "noise 0.05") is None
     assert told.ensembles("spiral") == []
+
+
+def test_costs_are_seconds_of_one_run_over_all_records_of_a_model(monkeypatch, tmp_path):
+    (tmp_path / "any").mkdir()
+    made = {"a": ("node", 10, 20.0), "b": ("node", 5, 20.0), "c": ("ridge", 10, 1.0)}
+    for name, (model, runs, seconds) in made.items():
+        text = {"config": {"model": model}, "failed_at": [-1] * runs}
+        text["provenance"] = {"wall_seconds": seconds}
+        (tmp_path / "any" / f"{name}.json").write_text(json.dumps(text), encoding="utf-8")
+    monkeypatch.setattr(told, "records_folder", lambda: tmp_path)
+    found = told.costs(SimpleNamespace(runs=("a", "b", "c")))
+    assert found == "neural ODE 3, ridge on cubic polynomials 0.1"  # 2 and 4; 0.1
 
 
 def test_switches_show_what_is_recorded():
