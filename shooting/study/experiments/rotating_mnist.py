@@ -452,6 +452,9 @@ def longer() -> list[RotatingConfig]:
       number of digits does not explain the difference;
     - under `released` each static model is within a tenth of the dynamic one;
     - the means over five seeds of the three models lie within a twentieth of each other.
+
+    Once all seeds are there, K8a and K8b are judged by means over seeds and digits, with the middle
+    95 % of means over seeds and digits that are both drawn anew, on the same digits for all models.
     """
     other = [RotatingConfig(model=m, source="mnist-test") for m in reversed(COMPARED)]
     static = [RotatingConfig.released(model=m) for m in COMPARED if m != "dynamic_particles"]
