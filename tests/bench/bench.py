@@ -21,6 +21,7 @@ from unittest import mock
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 os.environ.setdefault("NPROC", "1")  # what XLA takes for the number of processors
 
+import history
 import numpy as np
 import torch
 from rungs import Size, Step, ours, torch_rungs
@@ -335,6 +336,7 @@ def main() -> dict[str, Any]:
     record["provenance"]["seconds"] = time.perf_counter() - begun
     text = json.dumps(_rounded(record), indent=1, ensure_ascii=False) + "\n"
     atomic_write(RECORD, text.encode())
+    history.write()
     return record
 
 

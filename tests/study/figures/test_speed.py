@@ -1,5 +1,7 @@
 """Figures of the chapter on speed, from a synthetic record."""
 
+import json
+
 import pytest
 
 from shooting.study.figures import speed
@@ -70,3 +72,12 @@ def test_crossover_shows_both_ratios(record):
     assert {text.get_text(): text.xy[1] for text in ax.texts} == {
         k: v[-1] for k, v in shown.items()
     }
+
+
+def test_the_measurement_shown_is_one_of_all_that_were_made(root):
+    folder = root / "book" / "records"
+    every = json.loads((folder / "bench_history.json").read_text(encoding="utf-8"))
+    shown = json.loads((folder / "bench.json").read_text(encoding="utf-8"))
+    mine = {entry["date"]: entry["factors"] for entry in every}[shown["provenance"]["date"]]
+    assert mine == pytest.approx({what: f for what, _, f, _ in speed.bars(shown)}, rel=1e-3)
+    assert len({entry["date"] for entry in every}) == len(every) >= 7

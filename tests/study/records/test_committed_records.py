@@ -17,7 +17,7 @@ from shooting.study.records.identity import NUMERICS
 from shooting.study.storage import CorruptFileError
 
 NOT_RECORDS = {"bench.json", "chapters.json", "data.json", "images.json", "manifest.json"}
-NOT_RECORDS |= {"unfinished.json"}
+NOT_RECORDS |= {"bench_history.json", "unfinished.json"}
 # Bytes of a record's two files, so that git stays light: mostly below 100 kB, but thirty latent
 # paths in eighty dimensions, the widest kept, are 150 kB by themselves.
 LARGEST = 320_000  # bytes with arrays: fifty long predictions of the spiral come to 310,000
