@@ -28,7 +28,8 @@ class Activation:
         value: sigma(v), any shape to the same shape.
         slope: sigma'(v). ReLU takes 0 at the kink, as autograd does.
         curvature: sigma''(v) almost everywhere.
-        smooth: Whether sigma is C-infinity, hence whether a Runge-Kutta method keeps its order.
+        smooth: Whether sigma is C-infinity, as declared (true of a function that is given): where
+            it is not, a Runge-Kutta method may lose its order.
     """
 
     name: str

@@ -168,8 +168,16 @@ class AutomaticField(VectorField):
         return (p * self.velocity(q, theta)).sum((-1, -2)) - self.penalty(theta)
 
     def fan_in(self, name: str) -> int:
-        """Number of inputs of each output of a control."""
-        return self.shapes[name][1]
+        """Number of inputs of each output of a control.
+
+        Of a vector it is that of the matrices with as many rows, as of a bias beside them; 1 where
+        there is none.
+        """
+        if not self.is_bias(name):
+            return self.shapes[name][1]
+        rows = self.shapes[name][0]
+        beside = (s[1] for k, s in self.shapes.items() if not self.is_bias(k) and s[0] == rows)
+        return max(beside, default=1)
 
     def is_bias(self, name: str) -> bool:
         """Whether a control is a vector."""
@@ -270,13 +278,13 @@ def _check_linear(field: AutomaticField) -> None:
     bar = ROUNDING.get(z.dtype, 1e-2)
     size = float(torch.stack([t.abs().amax() for t in (none, a, b, c)]).amax())
     gap = float((c - none - 2 * (a - none) + 3 * (b - none)).abs().amax())
-    if not gap <= bar * max(size, 1.0):
+    if not gap <= bar * size:
         raise ValueError(
             f"expected a function linear in its controls {sorted(field.controls)}, got one that "
             f"misses additivity by {gap:.1e} of {size:.1e}; move what is not linear into the state"
         )
     alone = torch.cat([field.velocity(row, one) for row in z.split(1)])
-    if not float((alone - a).abs().amax()) <= bar * max(size, 1.0):
+    if not float((alone - a).abs().amax()) <= bar * size:
         raise ValueError(
             "expected a function that moves each sample by itself, got one whose velocity depends "
             "on the other samples; leave out normalisation over the batch"

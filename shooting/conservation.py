@@ -30,8 +30,8 @@ from shooting.transforms import unmixed
 # `shooting.study.theory.drift`.
 ERROR_PER_DRIFT = 10.0
 COARSEST = 4  # steps over the whole depth that the choice begins with
-HALVINGS = 10  # at most, so that no solve has more than 4096 steps
-PATIENCE = 5  # halvings after which a run that is not finite is given up
+HALVINGS = 10  # at most, of a proposed step and again of one that halved steps confirm
+PATIENCE = 5  # halvings after which a run that is not finite is given up where others are
 
 
 class ConservationWarning(UserWarning):
@@ -53,7 +53,8 @@ def drift(field: VectorField, q: Tensor, p: Tensor) -> Tensor:
         p: Particle costates, likewise.
 
     Returns:
-        One number per run, ``(*runs)``; 0 where H stays 0, and NaN where a state is not finite.
+        One number per run, ``(*runs)``; 0 where H stays 0, and NaN or infinity where a state is
+        not finite.
     """
     require_type(field, VectorField, "a vector field", "try UpDown(2, 3)")
     for name, value in (("q", q), ("p", p)):
@@ -79,7 +80,7 @@ def step_for(step: float, error: float, wanted: float, order: int) -> float:
 
     Args:
         step: The step that was taken.
-        error: The error it made; one that is not finite asks for a quarter of the step.
+        error: The error it made; 0 keeps the step, one that is not finite asks for a quarter.
         wanted: The error that may remain.
         order: Order of the method.
 
@@ -89,8 +90,9 @@ def step_for(step: float, error: float, wanted: float, order: int) -> float:
     step = require_real(step, "a step", above=0, example=0.1)
     wanted = require_real(wanted, "a wanted error", above=0, example=1e-3)
     order = require_count(order, "an order")
+    fine = error == 0 or error <= wanted
     ratio = (wanted / error) ** (1 / order) if 0 < error < math.inf else 0.25
-    exact = step * min(1.0, ratio)
+    exact = step if fine else step * ratio
     unit = 10.0 ** math.floor(math.log10(exact))
     digit = math.floor(exact / unit * (1 + 1e-9))  # rounding must not take one off: 0.3 / 0.1 < 3
     return float(f"{digit * unit:.0e}")
@@ -122,7 +124,8 @@ def settle(
             return first
         needed = torch.full_like(found, -1.0) if needed is None else needed
         needed = torch.where((needed < 0) & (found <= tolerance), float(level), needed)
-        lost = ~torch.isfinite(found) & (level >= PATIENCE)
+        finite = torch.isfinite(found)
+        lost = ~finite & (level >= PATIENCE) & (finite | (needed >= 0)).any()
         left = (needed < 0) & ~lost
         if level == HALVINGS or not bool(left.any()):
             return first / 2 ** _level(needed, found, first / 2**level, tolerance)
@@ -147,7 +150,7 @@ def _level(needed: Tensor, found: Tensor, step: float, tolerance: float) -> int:
         f"expected an error within the tolerance {tolerance:g}, got {min(rest):.1e} at the step "
         f"{step:.1e}"
     )
-    advice = "try a larger tolerance, smaller momenta, or float64"
+    advice = "try a larger tolerance, smaller momenta, float64, or a fixed step"
     if bool(missed.all()):
         raise ValueError(f"{what}; {advice}")
     message = f"{what} in {len(rest)} of {missed.numel()} runs, which are left out; {advice}"

@@ -1,7 +1,8 @@
 """What the machine says: environment variables, the user's cache folder, the processor.
 
-The only module of the library that reads them. It knows ``SHOOTING_ROUTE``, ``SHOOTING_THREADS``,
-``SHOOTING_CACHE`` and ``CC``; `shooting.study.paths` has the table of all variables.
+The only module of the library that reads them; the command line looks at ``OMP_NUM_THREADS`` too.
+It knows ``SHOOTING_ROUTE``, ``SHOOTING_THREADS``, ``SHOOTING_CACHE``, ``XDG_CACHE_HOME`` and
+``CC``; `shooting.study.paths` has the table of all variables.
 """
 
 from __future__ import annotations

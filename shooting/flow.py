@@ -63,11 +63,11 @@ class Solver:
     Attributes:
         method: A fixed-step method of `TABLEAUS`, or the name of any torchdiffeq method.
         step: Upper bound of the step length (fixed-step methods), or ``auto``: in each call the
-            largest of T/4, T/8, ... that meets the tolerance, one for all runs; see `shoot_step`.
+            first of T/4, T/8, ... that is found to meet the tolerance, one for all runs, seldom
+            more than a halving too small; see `shoot_step`.
         tolerance: Relative error of the states that ``step="auto"`` allows.
         form: ``theta``, ``kernel``, or ``auto``: the one with fewer operations, ``kernel``
-            under `torch.export` (the routes ``adjoint`` and ``native`` know only the kernel form of
-            `shoot`).
+            under `torch.export` (the route ``native`` knows only the kernel form of `shoot`).
         route: ``autograd`` (PyTorch records every operation), ``adjoint`` (one node of autograd
             per solve), ``native`` (the same, compiled), ``torchdiffeq`` (the reference), or
             ``auto``: the fastest that applies. The variable ``SHOOTING_ROUTE`` replaces auto
@@ -428,8 +428,8 @@ def shoot_step(
         What the run with the largest error needs, for all runs.
 
     Raises:
-        ValueError: If 4096 steps do not meet the tolerance in any run, it is below rounding, or
-            no value can be read here, as inside a transform of `torch.func`.
+        ValueError: If no step that is tried meets the tolerance in any run, it is below rounding,
+            or no value can be read here, as inside a transform of `torch.func`.
     """
     q, p, z = (y.detach() for y in _checked(field, q=q, p=p, z=z))
 

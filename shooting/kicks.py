@@ -35,9 +35,9 @@ def check_kicks(kicks: object) -> tuple[float, ...]:
     Raises:
         ValueError: If they are not positive and increasing.
     """
-    if isinstance(kicks, (tuple, list)) and not kicks:
+    at = tuple(numbers(kicks, least=0))
+    if not at:
         return ()
-    at = tuple(numbers(kicks))
     if at[0] <= 0 or any(b <= a for a, b in pairwise(at)):
         raise ValueError(
             f"expected increasing kick times after depth 0, where p(0) is learned itself, got "

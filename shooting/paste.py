@@ -128,6 +128,11 @@ def _checked(
             f"expected times from 0 up to the trained depth, got {depths[0]:g} to {depths[-1]:g}; "
             "try times=[0, 1]"
         )
+    if horizon <= SLACK * depths[-1]:
+        raise ValueError(
+            f"expected a horizon above {SLACK:g} of the trained depth, within which times are one, "
+            f"got {horizon:g} of {depths[-1]:g}; try horizon={depths[-1]:g}"
+        )
     if horizon > MOST_CALLS * depths[-1]:
         raise ValueError(
             f"expected at most {MOST_CALLS} calls up to the horizon, got {horizon:g} by pieces of "

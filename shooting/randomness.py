@@ -42,7 +42,7 @@ def generator(seed: int, *purpose: str | int) -> torch.Generator:
 
     Args:
         seed: Seed of the run.
-        *purpose: Names or counters that tell this stream from the run's other streams.
+        *purpose: Names (without a slash) or counters that tell this stream from the run's others.
 
     Returns:
         A CPU generator, independent (by hashing) of those for other arguments.

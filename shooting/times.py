@@ -46,8 +46,8 @@ def numbers(times: object, *, least: int = 1) -> list[float]:
             "try times=[0, 1], and a loop in place of vmap over times"
         ) from None
     if len(t) < least or not all(map(math.isfinite, t)):
-        count = {1: "one finite time", 2: "two finite times"}[least]
-        raise ValueError(f"expected at least {count}, got {shown(t)}; try times=[0, 1]")
+        count = {0: "finite times", 1: "at least one finite time", 2: "at least two finite times"}
+        raise ValueError(f"expected {count[least]}, got {shown(t)}; try times=[0, 1]")
     return t
 
 

@@ -176,6 +176,22 @@ def test_a_function_that_is_not_linear_is_refused():
     with refused("linear in its controls ['A']", "additivity"):
         AutomaticField(square, {"x": 2}, {"A": (2, 2)})
     AutomaticField(affine, {"x": 2}, {"A": (2, 2), "b": (2,)})  # control
+    for size in (1e-12, 1e-6, 1e6):  # however small its velocities are
+
+        def curved(parts, theta, size=size):
+            return {"x": size * (parts["x"] @ theta["A"].T) ** 2}
+
+        with refused("linear in its controls ['A']", "additivity"):
+            AutomaticField(curved, {"x": 2}, {"A": (2, 2)})
+        tiny = {"x": 2}, {"A": (2, 2), "b": (2,)}
+        AutomaticField(lambda z, t, c=size: {"x": c * affine(z, t)["x"]}, *tiny)  # control
+
+
+def test_a_vector_begins_like_the_bias_of_the_matrix_beside_it():
+    field = AutomaticField(affine, {"x": 5}, {"A": (5, 5), "b": (5,)})
+    assert [field.fan_in(name) for name in ("A", "b")] == [5, 5]
+    alone = AutomaticField(lambda z, t: {"x": 0 * z["x"] + t["b"]}, {"x": 5}, {"b": (5,)})
+    assert alone.fan_in("b") == 1
 
 
 def test_a_function_that_mixes_samples_is_refused():

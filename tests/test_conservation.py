@@ -240,11 +240,24 @@ def test_settle_halves_as_far_as_needed_and_no_further():
         settle(lambda h: torch.tensor(1.0), 1.0, tolerance=1e-4, order=4)
 
 
+def test_runs_that_blow_up_at_coarse_steps_are_given_up_only_where_others_are_solved():
+    def stiff(h):
+        return torch.tensor(0.0 if h < 1 / 200 else math.nan)
+
+    assert settle(stiff, 1.0, tolerance=1e-4, order=4) == 1 / 256
+
+    def both(h):
+        return torch.stack([stiff(h), torch.tensor(0.0)])
+
+    with pytest.warns(ConservationWarning, match="in 1 of 2 runs"):
+        assert settle(both, 1.0, tolerance=1e-4, order=4) == 1.0
+
+
 def test_the_advised_step_is_rounded_down():
     assert step_for(0.1, 0.16, 0.01, 4) == 0.05
     assert step_for(0.1, 0.161, 0.01, 4) == 0.04  # 0.0499
     assert step_for(0.1, math.inf, 0.01, 4) == 0.02
-    assert step_for(0.1, 0.001, 0.01, 4) == 0.1
+    assert step_for(0.1, 0.001, 0.01, 4) == step_for(0.1, 0.0, 0.01, 4) == 0.1
     for digit in range(1, 10):  # 0.3 / 0.1 is below 3
         assert step_for(digit / 10, 1.0, 1.0, 1) == digit / 10
     assert step_for(0.29999, 1.0, 1.0, 1) == 0.2  # the control

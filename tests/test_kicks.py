@@ -363,6 +363,8 @@ def test_kicks_that_make_no_sense_are_refused():
     with refused("rank"):
         DynamicParticles(UpDown(2, 2), 3, kicks=(0.5,), kick_rank=0, seed=0)
     assert DynamicParticles(UpDown(2, 2), 3, kicks=[0.5], seed=0).kick_times == (0.5,)  # control
+    for none in ((), [], torch.tensor([]), range(0)):
+        assert DynamicParticles(UpDown(2, 2), 3, kicks=none, seed=0).kick_times == ()
 
 
 def test_a_depth_that_ends_before_a_kick_is_refused():

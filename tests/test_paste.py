@@ -153,6 +153,7 @@ def test_the_bound_counts_as_a_blow_up():
         ({"x0": torch.tensor([[math.nan]])}, "NaN"),
         ({"horizon": 0.0}, "0.0"),
         ({"horizon": math.inf}, "inf"),
+        ({"horizon": 1e-7}, "1e-07"),
         ({"horizon": 1.0, "bound": -1.0}, "-1.0"),
         ({"times": [0.5, 1.0]}, "0.5 to 1"),
         ({"times": [0.0, -1.0]}, "0 to -1"),

@@ -334,7 +334,8 @@ class Controlled(Parametrization):
             count: Number of layers, all of the same length of depth.
             at: ``left``: Euler steps with the weights of left ends, whose gap to the flow is of
                 first order in the length; ``midpoint``: each layer is a step of the midpoint rule
-                with the weights of its middle, of second order.
+                with the weights of its middle, of second order where theta is smooth; with blocks
+                or kicks, where no layer lies across a jump.
             depth: Depth T that the layers cover; by default the model's own, else 1.
 
         Returns:

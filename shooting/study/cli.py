@@ -323,7 +323,9 @@ def verify(options: argparse.Namespace) -> int:
     for error in corrupt:
         print(f"corrupt  {error}")
     if not found and not corrupt:
-        print("there are no committed records yet: python -m shooting run --out book/records")
+        print(
+            "there are no committed records yet: make runs EXPERIMENT=regression OUT=book/records"
+        )
         return 0
     wrong = verification.contradictions(found)
     print(f"{len(found) - len(wrong)} of {len(found)} records agree with themselves", flush=True)

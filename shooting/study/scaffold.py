@@ -74,10 +74,15 @@ def named(template: str, name: str) -> str:
     """A template's text with the experiment's name in place of sketch."""
     text = _read(TEMPLATES / f"{template}.txt")
     camel = "".join(word.capitalize() for word in name.split("_"))
-    text = text.replace("SKETCH", name.upper()).replace("SketchConfig", f"{camel}Config")
-    text = text.replace("SketchTask", f"{camel}Task")
-    title = name.replace("_", " ").capitalize()
-    return text.replace("Sketch", title).replace("sketch", name)
+    new = {
+        "SKETCH": name.upper(),
+        "SketchConfig": f"{camel}Config",
+        "SketchTask": f"{camel}Task",
+        "Sketch": name.replace("_", " ").capitalize(),
+        "sketch": name,
+    }
+    # in one pass, as the new name may hold the word itself
+    return re.sub("|".join(new), lambda found: new[found[0]], text)
 
 
 def written(name: str) -> dict[Path, str]:

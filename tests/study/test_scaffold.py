@@ -81,7 +81,7 @@ def test_the_new_experiment_is_known_by_name_and_its_data_have_a_fingerprint(cop
     assert run(copy, sys.executable, "-c", code).startswith(f"('{NAME}, 200 points', {{'0': '")
 
 
-@pytest.mark.parametrize("name", [NAME, "a_name_of_20_letters"])
+@pytest.mark.parametrize("name", [NAME, "a_name_of_20_letters", "sketch_two"])
 def test_what_is_written_is_clean(root, tmp_path, name):
     folder = copied(root, tmp_path)
     written = [str(path) for path in scaffold.new(name, folder) if path.suffix != ".yml"]

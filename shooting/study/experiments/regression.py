@@ -191,13 +191,13 @@ def train(
         model,
         task,
         settings or fit_settings(config),
-        lambda: measure(config, task, model),
+        lambda: measure(task, model),
         checkpoint=checkpoint,
         label=f"{config.function} {config.model} α={config.inflation} K={config.particles}",
     )
 
 
-def measure(config: RegressionConfig, task: RegressionTask, model: Controlled) -> Measured:
+def measure(task: RegressionTask, model: Controlled) -> Measured:
     """Test metrics per run on 1000 equispaced points, and what the figures draw."""
     error, penalty = task.error(model, grid_points(1000)), model.penalty()
     curves = complexity(model, DEPTHS)

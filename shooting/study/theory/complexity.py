@@ -1,6 +1,6 @@
 """What holds instead of Theorem 2 and Corollary 3: bounds, and families of flows to try them on.
 
-All bounds here are normalised, (1/n) E sup_g sum_i eps_i g(z_i).
+Bounds are normalised, (1/n) E sup_g sum_i eps_i g(z_i), but for `massart` and `outer_only`.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def line_kernel(z: Tensor) -> Tensor:
 
 
 def massart(count: int, length: float) -> float:
-    """Massart's lemma: E max sum_i eps_i a_i <= length sqrt(2 log count) for vectors a."""
+    """Massart's lemma, not divided by n: E max sum_i eps_i a_i <= length sqrt(2 log count)."""
     return length * math.sqrt(2 * math.log(count))
 
 
@@ -143,7 +143,8 @@ def steepest(u: Tensor, values: Tensor) -> float:
 def outer_only(x: Tensor, signs: Tensor, *, width: int, seed: int = 0) -> float:
     """Complexity of sum_j a_j relu(u_j . (x, 1)) with |a|^2 / 2 <= 1 and fixed unit u_j.
 
-    Without a penalty on the inner weights the width enters: a control for the width-free bound.
+    Not divided by n. Without a penalty on the inner weights the width enters: a control for the
+    width-free bound.
 
     Args:
         x: Data ``(n, d)``.

@@ -115,6 +115,7 @@ class Pair:
         name: Key of `FIELDS`.
         scale: Size of the momenta.
         steps: Steps over depth 1.
+        run: Which start of the case.
         drift: By which part H moved.
         error: Relative error of the end point.
     """
@@ -122,6 +123,7 @@ class Pair:
     name: str
     scale: float
     steps: int
+    run: int
     drift: float
     error: float
 
@@ -136,34 +138,25 @@ def pairs(known: Sequence[Case], steps: Sequence[int] = STEPS) -> list[Pair]:
     found = []
     for case in known:
         for n in steps:
-            for drift, error, doubt in zip(
-                case.drift(1 / n).tolist(), case.error(1 / n).tolist(), case.doubt, strict=True
-            ):
+            both = case.drift(1 / n).tolist(), case.error(1 / n).tolist()
+            for run, (drift, error, doubt) in enumerate(zip(*both, case.doubt, strict=True)):
                 if max(ROUNDING, 10 * float(doubt)) < error < LARGE:
-                    found.append(Pair(case.name, case.scale, n, drift, error))
+                    found.append(Pair(case.name, case.scale, n, run, drift, error))
     return found
 
 
 def orders(found: Sequence[Pair]) -> dict[str, tuple[float, float]]:
     """Median order of drift and of error, from one doubling of the steps, by field."""
-    known = {(p.name, p.scale, p.steps, k): p for k, p in _numbered(found)}
+    known = {(p.name, p.scale, p.steps, p.run): p for p in found}
     rates: dict[str, list[tuple[float, float]]] = {}
-    for (name, scale, steps, k), coarse in known.items():
-        if fine := known.get((name, scale, 2 * steps, k)):
+    for (name, scale, steps, run), coarse in known.items():
+        if fine := known.get((name, scale, 2 * steps, run)):
             both = torch.tensor([coarse.drift / fine.drift, coarse.error / fine.error]).log2()
             rates.setdefault(name, []).append((float(both[0]), float(both[1])))
     return {
         name: tuple(torch.tensor(values).median(0).values.tolist())
         for name, values in rates.items()
     }
-
-
-def _numbered(found: Sequence[Pair]) -> Iterator[tuple[int, Pair]]:
-    seen: dict[tuple[str, float, int], int] = {}
-    for pair in found:
-        key = pair.name, pair.scale, pair.steps
-        seen[key] = seen.get(key, -1) + 1
-        yield seen[key], pair
 
 
 def quantiles(found: Sequence[Pair]) -> tuple[float, float, float, float]:

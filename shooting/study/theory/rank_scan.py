@@ -29,7 +29,7 @@ from shooting.study.theory.counting import (
 
 RECORD = "relu_rank.yaml"
 ENSEMBLES = 300
-STEPS = 30  # of the solver, and as many samples of theta
+STEPS = 30  # of the solver; theta is sampled at all their ends
 
 # Set before the scan. A rank r is read where singular value r + 1 is rounding and value r is not,
 # both relative to the largest; an ensemble with a value in between is undecided.
@@ -119,7 +119,10 @@ def all_on(dim: int, inflation: int, particles: int, *, biases: bool) -> Ensembl
 
 
 def mixings(field: Field, fires: Tensor) -> int:
-    """2 K S less one for each dead unit, m^2 (m^2 - m with biases) for each group of m: wrong."""
+    """2 K S less one for each dead unit, m^2 (m^2 - m with biases) for each group of m: wrong.
+
+    Without biases d more are taken off for each particle whose units are all dead.
+    """
     bias = int(any(term.is_bias for term in field.terms))
     dead = ~fires.any(dim=0)
     sizes = Counter(tuple(row) for row in fires.transpose(0, 1).flatten(1).tolist()).values()

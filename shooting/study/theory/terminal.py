@@ -23,8 +23,8 @@ class Training:
     """Histories of one training, all runs.
 
     Attributes:
-        error: Mean squared error after each step ``(steps, runs)``.
-        penalty: R after each step, likewise.
+        error: Mean squared error before each step ``(steps, runs)``.
+        penalty: R before each step, likewise.
         model: The trained model.
         terminal: Whether its particles are given at the exit.
     """

@@ -32,7 +32,8 @@ class Trial:
         epochs: Steps of Adam.
         particles: Number K.
         lift: ``fixed`` at its random start, or ``learned``.
-        rho: Every point of the disk is this near to a point of the data.
+        rho: Radius of the cover whose points in the disk are the data; near the rim the nearest
+            point may be a little farther away.
     """
 
     epochs: int = 100

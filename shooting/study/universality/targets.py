@@ -165,7 +165,7 @@ def pulsating_rotation(strength: float = 1.5) -> Target:
 
 
 def jet(speed: float = 1.5, wave: float = 1.0) -> Target:
-    """A wavy jet (u, a cos(pi t) sin(2 x1)) that carries every point out of the unit disk."""
+    """A wavy jet (u, a cos(pi t) sin(2 x1)) that carries most points out of the unit disk."""
 
     def field(t: float, x: Tensor) -> Tensor:
         side = wave * math.cos(math.pi * t) * torch.sin(2 * x[:, 0])

@@ -26,6 +26,13 @@ def test_drift_and_error_have_the_same_order_and_the_drift_misleads_by_a_known_f
     assert ERROR_PER_DRIFT < largest < 100  # it can mislead: the choice of a step halves as well
 
 
+def test_orders_compare_a_run_with_itself():
+    """Run 0 is known at one step only; paired by their place in the list, runs would be mixed."""
+    made = [(10, 0, 7.0), (10, 1, 16.0), (20, 1, 1.0)]
+    found = [drift.Pair("field", 1.0, n, run, size, size) for n, run, size in made]
+    assert drift.orders(found) == {"field": (4.0, 4.0)}
+
+
 @pytest.mark.parametrize("tolerance", [1e-2, 1e-4])
 def test_auto_meets_its_tolerance_on_the_grid(known, tolerance):
     checked = 0
