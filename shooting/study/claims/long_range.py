@@ -7,7 +7,6 @@ but where it says ``first``.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -35,7 +34,6 @@ from shooting.study.claims.rule import (
     tally,
     threshold,
 )
-from shooting.study.claims.words import number
 from shooting.study.data.systems import SYSTEMS, system
 from shooting.study.experiments.long_range import (
     FURTHER,
@@ -49,7 +47,7 @@ from shooting.study.experiments.long_range import (
     switched,
     trials,
 )
-from shooting.study.paths import book_file, records_folder
+from shooting.study.paths import book_file
 from shooting.study.records import NotRunError
 from shooting.study.storage import CorruptFileError
 
@@ -287,29 +285,15 @@ USES: dict[str, tuple[str, str]] = {
 }
 
 
-def uses() -> list[tuple[str, str, str, str]]:
-    """Task, outcome, what was found, and seconds of a training, from the claims of this book."""
+def uses() -> list[tuple[str, str, str]]:
+    """Task, outcome and what was found, from the claims of this book."""
     claims = {c.id: c for c in load_claims()}
     rows = []
     for task, (name, won) in USES.items():
         verdict = claims[name].verdict()
         said = {REPRODUCED: won, PARTLY: f"{won} in {tally(verdict.parts)}", NOT: "no win"}
-        rows.append((task, said.get(verdict.status, verdict.status), verdict.line, costs(verdict)))
+        rows.append((task, said.get(verdict.status, verdict.status), verdict.line))
     return rows
-
-
-def costs(verdict: Verdict) -> str:
-    """Median seconds of the trainings behind a verdict, by model, over their runs together."""
-    spent: dict[str, list[float]] = {}
-    for name in verdict.runs:
-        for path in records_folder().glob(f"*/{name}.json"):
-            document = json.loads(path.read_text(encoding="utf-8"))
-            model = document["config"].get("model", "")
-            runs = max(len(document["failed_at"]), 1)
-            spent.setdefault(model, []).append(document["provenance"]["wall_seconds"] / runs)
-    return ", ".join(
-        f"{NAMES.get(m, m)} {number(float(np.median(s)))}" for m, s in sorted(spent.items())
-    )
 
 
 def ensembles(place: str) -> list[Runs]:
