@@ -16,6 +16,19 @@ from shooting.fixed import FixedDict
 from shooting.transforms import pull
 
 
+def _learns(function: Callable[[Tensor], Tensor]) -> bool:
+    """Whether a formula reads numbers that ask for a gradient; one that fails says so later."""
+    if isinstance(function, nn.Module) and next(function.parameters(), None) is not None:
+        return True
+    v = torch.linspace(-2.5, 2.0, 7, dtype=torch.get_default_dtype(), device="cpu")
+    try:
+        with torch.enable_grad():
+            found: object = function(v)
+    except (TypeError, RuntimeError, ValueError):
+        return False
+    return isinstance(found, Tensor) and found.requires_grad
+
+
 @dataclass(frozen=True)
 class Activation:
     """A scalar function sigma with its first two derivatives.
@@ -41,7 +54,13 @@ class Activation:
     def __post_init__(self) -> None:
         require_text(self.name, "the name of an activation", example="swish")
         for part in ("value", "slope", "curvature"):
-            require_callable(getattr(self, part), f"the {part} of an activation", "try torch.sin")
+            function = getattr(self, part)
+            require_callable(function, f"the {part} of an activation", "try torch.sin")
+            if _learns(function):
+                raise ValueError(
+                    f"expected the {part} of an activation without learned numbers, got one with "
+                    "some; put what is learned into a term"
+                )
 
     @property
     def curved(self) -> bool:

@@ -20,6 +20,8 @@ from shooting.errors import (
     require_count,
     require_few,
     require_mapping,
+    require_part,
+    require_text,
     shown,
 )
 from shooting.fields import Control, VectorField, Weight
@@ -188,6 +190,7 @@ def _shapes(controls: object) -> dict[str, tuple[int, ...]]:
     """Shapes of controls by name, as whole numbers."""
     given = require_mapping(controls, "controls", example="{'A': (2, 2)}")
     for name, shape in given.items():
+        require_part(require_text(name, "the name of a control"), "the name of a control")
         if not isinstance(shape, Iterable):
             raise ValueError(
                 f"expected the shape of control {name!r}, got {shown(shape)}; try (2, 2)"

@@ -77,7 +77,8 @@ class Dense:
         """The step that a time lies in."""
         sign = 1 if self.nodes[-1] > self.nodes[0] else -1
         first, last = sign * self.nodes[0], sign * self.nodes[-1]
-        slack = 1e-6 * (last - first)  # times may be rounded to float32
+        # times may be rounded to float32
+        slack = max(1e-6 * (last - first), 2.0**-23 * max(abs(first), abs(last)))
         if not first - slack <= sign * t <= last + slack:
             raise ValueError(
                 f"expected times between {self.nodes[0]:g} and {self.nodes[-1]:g}, got {t:g}; "

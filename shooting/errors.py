@@ -125,6 +125,16 @@ def require_text(value: object, what: str, *, example: str = "x") -> str:
     return require_type(value, str, f"{what} to be a string", f"try {example!r}")
 
 
+def require_part(name: str, what: str) -> None:
+    """Check that a name can be part of the name of a parameter.
+
+    Raises:
+        ValueError: If it is empty or has a dot.
+    """
+    if not name or "." in name:
+        raise ValueError(f"expected {what} without dots, got {name!r}; try 'theta1'")
+
+
 def require_callable(value: object, what: str, advice: str) -> None:
     """Check that something is a function or an object that can be called, and no class.
 

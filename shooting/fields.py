@@ -20,7 +20,7 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor
 
-from shooting.errors import require_real, require_tensor, require_text, shown
+from shooting.errors import require_part, require_real, require_tensor, require_text, shown
 from shooting.features import Constant, Feature, Identity, Parts
 from shooting.fixed import FixedDict
 from shooting.metrics import Metric, metric
@@ -54,6 +54,7 @@ class Term:
 
     def __post_init__(self) -> None:
         require_text(self.name, "the name of a term", example="theta1")
+        require_part(self.name, "the name of a term")
         require_text(self.out, "the slot that a term feeds")
         try:
             object.__setattr__(self, "weight", metric(self.weight))

@@ -358,14 +358,28 @@ def _reschedule(model: Any, task: Task, config: FitConfig, now: _Progress, done:
     value = None
     if every and done % every == 0:
         with torch.no_grad():
-            value = task.monitor(model)
+            value = _monitored(task.monitor(model), now.failed.shape)
     now.adam.lr.copy_(config.schedule.rate(now.schedule, now.adam.lr, done, value))
+
+
+def _monitored(value: object, shape: torch.Size) -> Tensor:
+    found = require_type(value, Tensor, "what the task monitors", "return a tensor, as the loss is")
+    if found.shape != shape:
+        raise ValueError(
+            f"expected what the task monitors of shape {tuple(shape)}, one number for each run, "
+            f"got {tuple(found.shape)}; take the mean over everything but the runs"
+        )
+    return found
 
 
 def _whole(now: _Progress) -> Tensor:
     """Which runs have finite parameters: no loss is computed after the last update."""
     runs = now.failed.dim()
-    parts = [torch.isfinite(w.detach()).flatten(runs) for w in now.adam.parameters.values()]
+    shapes = [w.shape[:runs] for w in now.adam.parameters.values()]
+    parts = [
+        torch.isfinite(w.detach()).reshape(*shape, -1)
+        for w, shape in zip(now.adam.parameters.values(), shapes, strict=True)
+    ]
     return torch.cat(parts, dim=-1).all(-1)
 
 

@@ -64,8 +64,10 @@ def autodiff_system(energy: HamiltonianFn) -> System:
     def system(q: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
         outer = torch.is_grad_enabled()
         with torch.enable_grad():
-            q = q if q.requires_grad else q.detach().requires_grad_()
-            p = p if p.requires_grad else p.detach().requires_grad_()
+            # views, since p may have been computed from q
+            q, p = (
+                y.view_as(y) if y.requires_grad else y.detach().requires_grad_() for y in (q, p)
+            )
             value = energy(q, p).sum()
             # zeros where H does not depend on q or p at all
             dq, dp = torch.autograd.grad(

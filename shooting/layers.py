@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from shooting.fields import Control, VectorField
+from shooting.learned import modules_of
 from shooting.lift import Lift
 
 PLACES = ("midpoint", "left")
@@ -48,6 +49,8 @@ class Residual(nn.Module):
     def __init__(self, field: VectorField, theta: Control, *, length: float, at: str) -> None:
         super().__init__()
         self.field, self.length, self.at = field, length, at
+        if inner := modules_of(field):
+            self.inner = nn.ModuleList(inner)
         self.theta = nn.ParameterDict({name: _copy(value) for name, value in theta.items()})
 
     def forward(self, z: Tensor) -> Tensor:
@@ -91,12 +94,13 @@ def residual_network(
     """Lift, layers and projection, in this order.
 
     Args:
-        field: The vector field.
+        field: The vector field, copied.
         lift: The model's lift, copied.
         weights: The weights of each layer.
         length: Length of each layer.
         at: See `Residual`.
     """
+    field = copy.deepcopy(field)  # with the networks inside, if there are any
     layers = [Residual(field, theta, length=length, at=at) for theta in weights]
     return nn.Sequential(Entrance(lift), *layers, Exit(field))
 

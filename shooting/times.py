@@ -92,7 +92,7 @@ def moves(times: _Times) -> Tensor | None:
         return None
     mixed = [torch.as_tensor(s) for s in times]
     like = next(s for s in mixed if _moving(s))
-    return torch.stack([(s - s.detach()).to(like) for s in mixed])
+    return torch.stack([(s - s.detach()).reshape(()).to(like) for s in mixed])
 
 
 def refuse_moving(times: _Times) -> None:

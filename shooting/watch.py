@@ -40,7 +40,7 @@ class Watch:
             block.register_forward_pre_hook(self._keep, with_kwargs=True) for block in self._blocks
         ]
         for block in self._blocks:
-            block._silent = True
+            block._silent = block._watched = True
         return self
 
     def __exit__(
@@ -51,7 +51,7 @@ class Watch:
     ) -> None:
         for hook, block, silent in zip(self._hooks, self._blocks, self._silent, strict=True):
             hook.remove()
-            block._silent = silent
+            block._silent, block._watched = silent, False
 
     def _keep(self, block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         given = dict(zip(("x", "times"), args, strict=False)) | kwargs

@@ -7,6 +7,7 @@ import pickle
 import pytest
 import torch
 from problems import EXACT, draw, gap, refused
+from torch import nn
 from torch.autograd import gradgradcheck
 
 from shooting import ConvUpDown, DynamicParticles, Solver, UpDown, shoot
@@ -197,3 +198,14 @@ def test_functions_that_are_no_activations_are_refused(sigma, told):
     torch.manual_seed(0)
     with refused("entry by entry", told):
         activation(sigma)
+
+
+def test_formulas_with_learned_numbers_are_refused():
+    rate = nn.Parameter(torch.tensor(1.3))
+    fine = torch.tanh, torch.cos, torch.sin
+    for k, part in enumerate(("value", "slope", "curvature")):
+        for wrong in (lambda v: torch.tanh(rate * v), nn.PReLU()):
+            with refused(part, "learned numbers"):
+                Activation("mine", *fine[:k], wrong, *fine[k + 1 :])
+    fixed = rate.detach()
+    assert Activation("mine", lambda v: torch.tanh(fixed * v), *fine[1:]).name == "mine"  # control

@@ -136,3 +136,20 @@ def test_times_outside_are_refused(times):
     with refused("between 0 and 1"):
         path(times)
     assert path(torch.linspace(0, 1, 7, dtype=torch.float32)).shape == (7, 5, 2)
+
+
+def test_an_end_far_from_zero_that_single_precision_rounds_is_met():
+    dense = StaticDirect(UpDown(2, 3), seed=0).dense(draw(0, 4, 2), [100.0, 100.3])
+    end = torch.tensor([100.3], dtype=torch.float32)
+    assert gap(dense(end)[0], dense(100.3)) <= 1e-4  # single precision of 100
+    with refused("100.3"):
+        dense(100.301)
+
+
+def test_a_learned_depth_may_be_a_tensor_of_one_number():
+    model, x = StaticDirect(UpDown(2, 3), seed=0), draw(0, 4, 2)
+    depth = torch.ones(1, requires_grad=True)
+    (slope,) = torch.autograd.grad(model(x, [0.0, depth])[-1].sum(), depth)
+    plain = torch.ones((), requires_grad=True)
+    (other,) = torch.autograd.grad(model(x, [0.0, plain])[-1].sum(), plain)
+    assert gap(slope[0], other) <= EXACT

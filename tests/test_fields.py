@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import EXACT, FIELDS, control_gap, draw, gap, particles, refused, spd
 
-from shooting import Affine, Field, Term, UpDown
+from shooting import Affine, AutomaticField, Field, Term, UpDown
 from shooting.activations import ACTIVATIONS
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -225,3 +225,11 @@ def test_state_of_wrong_length_is_refused():
     ):
         with refused("length 8", "(4, 7)"):
             call()
+
+
+@pytest.mark.parametrize("name", ["", "a.b"])
+def test_names_that_no_parameter_can_have_are_refused(name):
+    with refused("without dots"):
+        Term(name, "x", "x")
+    with refused("without dots"):
+        AutomaticField(lambda z, t: {"x": z["x"] @ t[name].T}, {"x": 2}, {name: (2, 2)})

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import pytest
 import torch
 from problems import flat, gap, parts, refused
 from square import Memory, Square, build, settings
+from torch import nn
 
 from shooting import DynamicParticles, NonFiniteError, UpDown
 from shooting.fit import FitConfig, fit
@@ -163,3 +165,44 @@ def test_last_epoch_is_always_saved():
     fit(model, Square(None), settings(3), checkpoint=memory)
     assert len(memory.states) == 1
     assert torch.equal(memory.states[0]["model.x"], model.x)
+
+
+class Chained(nn.Module):
+    """Two blocks, and a number per run."""
+
+    seeds = (0, 1, 2)
+
+    def __init__(self):
+        super().__init__()
+        field = UpDown(1, 3)
+        self.first, self.second = (DynamicParticles(field, 5, seeds=self.seeds) for _ in "12")
+        self.scale = nn.Parameter(torch.ones(3))
+
+    def forward(self, x, times):
+        end = self.second(self.first(x, times)[:, -1], times)
+        return self.scale.view(3, 1, 1, 1) * end
+
+    def penalty(self):
+        return self.first.penalty() + self.second.penalty()
+
+
+def test_a_run_that_fails_before_another_block_is_set_aside_alone():
+    model = Chained()
+    model.first.p.data[0] *= 1e4
+    result = fit(model, Square(model.seeds), FitConfig(epochs=2))
+    assert result.failed.tolist() == [0, -1, -1]
+    bad = torch.full((3, 4, 1), math.nan).requires_grad_() * 1  # control: outside a training
+    with refused("finite"):
+        model.second(bad, [0.0, 1.0])
+
+
+@pytest.mark.parametrize("shape", [(), (2, 1), (3,)])
+def test_what_is_monitored_is_one_number_for_each_run(shape):
+    class Watched(Square):
+        def monitor(self, model):
+            return torch.zeros(shape) if shape else None
+
+    seeds = (0, 1)
+    plateau = FitConfig(epochs=2, schedule=Plateau(every=1, patience=0))
+    with refused("monitors"):
+        fit(build(seeds=seeds), Watched(seeds), plateau)

@@ -480,3 +480,11 @@ def test_wrong_state_is_refused():
     field = UpDown(1, 2)
     with refused("length 3", "(4, 2)"):
         hamiltonian(field, torch.zeros(4, 2), torch.zeros(4, 3))
+
+
+def test_costates_that_were_computed_from_the_states_are_not_differentiated():
+    field = UpDown(2, 3, sigma="tanh")
+    q = draw(0, 4, field.size).requires_grad_()
+    pair = q, torch.sin(q)
+    for a, b in zip(autodiff_system(field.energy)(*pair), theta_system(field)(*pair), strict=True):
+        assert gap(a, b) <= EXACT

@@ -16,10 +16,13 @@ from shooting import (
     ConvUpDown,
     DynamicDirect,
     DynamicParticles,
+    Field,
+    Function,
     SecondOrder,
     Solver,
     StaticDirect,
     StaticParticles,
+    Term,
     UpDown,
 )
 from shooting.layers import Entrance, Exit, Residual, residual_network
@@ -172,3 +175,22 @@ def test_a_network_of_given_weights():
         z = z + 0.5 * FIELD.velocity(z, theta)
     assert gap(network(X), z[:, :2]) <= EXACT
     assert "length=0.5, at='left'" in repr(network)
+
+
+def test_a_network_inside_the_field_is_copied_with_its_numbers():
+    def layers(seed):
+        torch.manual_seed(seed)
+        network = nn.Sequential(nn.Linear(2, 4), nn.Tanh())
+        field = Field({"x": 2}, [Term("A", "x", Function(network, ("x",)))])
+        model = DynamicParticles(field, 4, seed=0)
+        return network, model.to_layers(3)
+
+    (network, one), (_, two), x = layers(1), layers(2), draw(0, 5, 2)
+    before = one(x)
+    assert gap(before, two(x)) > 1e-3  # control
+    two.load_state_dict(one.state_dict())
+    assert torch.equal(before, two(x))
+    network[0].weight.data += 1  # the layers have numbers of their own
+    assert torch.equal(before, one(x))
+    assert {w.dtype for w in one.float().parameters()} == {torch.float32}
+    assert one(x.float()).dtype == torch.float32

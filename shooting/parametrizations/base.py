@@ -64,6 +64,7 @@ class Parametrization(FixedModule):
     seed: int
     _first = ""  # name of the parameter that was registered first
     _verb = "carry"  # how the model moves data: `carry`, or `shoot`
+    _watched = False  # whether a training looks after what is not finite
     _silent = False  # set once a solve that is not finite was reported, or where others report it
     # What parameters were drawn for: another value would not fit them. A solver may be exchanged.
     _BUILT = (
@@ -275,10 +276,11 @@ class Parametrization(FixedModule):
                 f"expected data x on the model's {self._like.device}, got {x.device}; move one of "
                 "them, as in model.to(x.device)"
             )
-        try:
-            require_finite(x, "data x")
-        except ValueError as error:
-            raise ValueError(blame(self, x, str(error))) from None
+        if not (self._watched and x.grad_fn is not None):  # else its loss says which run failed
+            try:
+                require_finite(x, "data x")
+            except ValueError as error:
+                raise ValueError(blame(self, x, str(error))) from None
         runs = x.shape[: -1 - len(shape)]
         if self.seeds and runs not in ((), (self.runs,)):
             raise ValueError(
