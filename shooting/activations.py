@@ -182,9 +182,12 @@ def _against(sigma: Callable[[Tensor], Tensor]) -> str | None:
     if isinstance(sigma, nn.Module) and next(sigma.parameters(), None) is not None:
         return "with learned numbers of its own"
     v = torch.linspace(-2.5, 2.0, 7, dtype=torch.get_default_dtype(), device="cpu")
+    before = v.clone()
     try:
         with torch.enable_grad():
             whole: object = sigma(v)
+            if not torch.equal(v, before):
+                return "that works in place, as with inplace=True"
             alone: list[object] = [sigma(part) for part in v.split(1)]
     except (TypeError, RuntimeError, ValueError) as error:
         return f"that fails for a vector ({type(error).__name__}: {str(error).splitlines()[0]})"

@@ -250,6 +250,7 @@ def _check_call(field: AutomaticField) -> bool:
     z = _draw("z", (3, field.size))
     parts = {k: field.spaces[k].first(part) for k, part in field.split(z).items()}
     want = {k: tuple(part.shape) for k, part in parts.items()}
+    before = {k: part.clone() for k, part in parts.items()}
     try:
         with _Norms() as norms:  # type: ignore[no-untyped-call]
             found: object = field.function(parts, field.shaped(field._nothing(z)))
@@ -258,6 +259,11 @@ def _check_call(field: AutomaticField) -> bool:
             f"expected a function of slots {want} and controls {dict(field.controls)}, got "
             f"{type(error).__name__}: {shown(error)}; correct the function or the shapes"
         ) from error
+    if not all(torch.equal(parts[k], value) for k, value in before.items() if k in parts):
+        raise ValueError(
+            "expected a function that leaves its states as they are, got one that works in place; "
+            "try inplace=False"
+        )
     got = (
         {k: tuple(getattr(v, "shape", ())) for k, v in found.items()}
         if (isinstance(found, Mapping))

@@ -33,15 +33,15 @@ def check_kicks(kicks: object) -> tuple[float, ...]:
     """Depths of kicks as numbers.
 
     Raises:
-        ValueError: If they are not positive and increasing.
+        ValueError: If they are not positive and increasing, or nearer than `SAME`.
     """
     at = tuple(numbers(kicks, least=0))
     if not at:
         return ()
-    if at[0] <= 0 or any(b <= a for a, b in pairwise(at)):
+    if at[0] <= 0 or any(b <= a * (1 + SAME) for a, b in pairwise(at)):
         raise ValueError(
-            f"expected increasing kick times after depth 0, where p(0) is learned itself, got "
-            f"{at}; try kicks=(0.25, 0.5, 0.75)"
+            f"expected increasing kick times after depth 0, where p(0) is learned itself, and "
+            f"{SAME:g} of their depth apart or more, got {at}; try kicks=(0.25, 0.5, 0.75)"
         )
     return at
 

@@ -14,8 +14,13 @@ def further_methods() -> tuple[str, ...]:
     """Methods of `torchdiffeq` beside those of `shooting.solvers.TABLEAUS`."""
     from torchdiffeq._impl.odeint import SOLVERS
 
-    # SciPy's methods need options that a `Solver` does not have
-    return tuple(name for name in SOLVERS if name not in TABLEAUS and "scipy" not in name)
+    # SciPy's methods need options that a `Solver` does not have; the methods of Adams need steps of
+    # one length, which a grid that meets requested times does not have
+    return tuple(
+        name
+        for name in SOLVERS
+        if name not in TABLEAUS and not any(word in name for word in ("scipy", "adams"))
+    )
 
 
 def adaptive(method: str) -> bool:

@@ -209,3 +209,9 @@ def test_formulas_with_learned_numbers_are_refused():
                 Activation("mine", *fine[:k], wrong, *fine[k + 1 :])
     fixed = rate.detach()
     assert Activation("mine", lambda v: torch.tanh(fixed * v), *fine[1:]).name == "mine"  # control
+
+
+def test_a_function_that_works_in_place_is_refused():
+    with refused("in place"):
+        UpDown(2, 3, sigma=nn.ReLU(inplace=True))
+    assert UpDown(2, 3, sigma=nn.ReLU()).sigma.name == "ReLU"  # control

@@ -275,3 +275,13 @@ def test_a_bias_of_a_function_does_not_count_in_the_published_complexity():
     listed = Field({"x": 2}, [Term("A", "x", "x"), Term("b", "x")])
     own, known = (complexity(DynamicParticles(f, 3, seed=0), [0, 1]) for f in (field, listed))
     assert gap(own["squared"], known["squared"]) <= EXACT
+
+
+def test_a_function_that_works_in_place_is_refused():
+    def field(inplace):
+        relu = nn.ReLU(inplace=inplace)
+        return AutomaticField(lambda z, t: {"x": relu(z["x"]) @ t["A"].T}, {"x": 2}, {"A": (2, 2)})
+
+    with refused("in place"):
+        field(True)
+    field(False)  # control

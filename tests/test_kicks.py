@@ -353,7 +353,16 @@ def test_what_is_shown_and_counted():
 
 
 def test_kicks_that_make_no_sense_are_refused():
-    for wrong in ((0.0, 0.5), (0.5, 0.5), (0.5, 0.25), (-1.0,), (float("nan"),), "a", 0.5):
+    for wrong in (
+        (0.0, 0.5),
+        (0.5, 0.5),
+        (0.5, 0.5000001),
+        (0.5, 0.25),
+        (-1.0,),
+        (float("nan"),),
+        "a",
+        0.5,
+    ):
         with refused(error=ValueError):
             DynamicParticles(UpDown(2, 2), 3, kicks=wrong, seed=0)
     with refused("static", "DynamicParticles"):
