@@ -29,7 +29,7 @@ from shooting.fixed import FixedDict
 from shooting.metrics import Metric, metric
 from shooting.randomness import generator
 from shooting.spaces import Slot
-from shooting.transforms import pull, symbolic
+from shooting.transforms import differentiator, observer, pull, symbolic
 
 VelocityFn = Callable[[dict[str, Tensor], dict[str, Tensor]], Mapping[str, Tensor]]
 # relative; a function that is linear misses by rounding only, one that is not by the order of 1
@@ -83,17 +83,24 @@ class AutomaticField(VectorField):
         self.metrics = FixedDict(_metrics(shapes, weights or {}))
         self._normed = _check_call(self)
         _check_linear(self)
+        self._drifts = self._moves_by_itself()
         self._frozen = True
 
     @property
     def drift(self) -> bool:  # type: ignore[override]
         """Whether f(z, 0) is not 0, by three random samples.
 
-        Looked up anew each time: what the function reads may have changed since it was built.
+        Looked up anew each time: what the function reads may have changed since it was built. Under
+        a transform or a compiler, where no value can be read, it is as when the field was built.
 
         Raises:
             ValueError: If the function takes no samples of any usual type and place.
         """
+        if torch.compiler.is_compiling() or differentiator(()) or observer(()):
+            return self._drifts
+        return self._moves_by_itself()
+
+    def _moves_by_itself(self) -> bool:
         for dtype, device in kinds():
             z = _draw("z", (3, self.size)).to(device, dtype)
             try:

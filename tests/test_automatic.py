@@ -285,3 +285,21 @@ def test_a_function_that_works_in_place_is_refused():
     with refused("in place"):
         field(True)
     field(False)  # control
+
+
+def test_penalties_pass_through_transforms():
+    field = AutomaticField(affine, {"x": 2}, {"A": (2, 2), "b": (2,)})
+
+    class Penalty(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = DynamicParticles(field, 3, seed=0)
+
+        def forward(self):
+            return self.model.penalty()
+
+    module = Penalty()
+    twice = {k: torch.stack([w.detach(), 2 * w.detach()]) for k, w in module.named_parameters()}
+    first, other = torch.func.vmap(lambda w: torch.func.functional_call(module, w, ()))(twice)
+    assert gap(first, module()) <= EXACT
+    assert gap(other, module()) > 1e-3  # control
