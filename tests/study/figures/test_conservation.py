@@ -10,7 +10,8 @@ from shooting.study.theory.drift import Pair
 
 
 def test_every_pair_is_a_point():
-    found = [Pair("a", 1.0, 10, 1e-3, 2e-3), Pair("b", 1.0, 10, 1e-5, 4e-5), Pair("a", 1, 20, 1, 1)]
+    made = [("a", 10, 1e-3, 2e-3), ("b", 10, 1e-5, 4e-5), ("a", 20, 1.0, 1.0)]
+    found = [Pair(name, 1.0, steps, 0, drift, error) for name, steps, drift, error in made]
     lines = drift_and_error(found).axes[0].lines
     drawn = {line.get_label(): np.column_stack(line.get_data()) for line in lines}
     assert drawn["a"].tolist() == [[1e-3, 2e-3], [1, 1]]
