@@ -257,7 +257,7 @@ def _check_call(field: AutomaticField) -> bool:
     z = _draw("z", (3, field.size))
     parts = {k: field.spaces[k].first(part) for k, part in field.split(z).items()}
     want = {k: tuple(part.shape) for k, part in parts.items()}
-    before = {k: part.clone() for k, part in parts.items()}
+    before = [(part, part.clone()) for part in parts.values()]
     try:
         with _Norms() as norms:  # type: ignore[no-untyped-call]
             found: object = field.function(parts, field.shaped(field._nothing(z)))
@@ -266,7 +266,7 @@ def _check_call(field: AutomaticField) -> bool:
             f"expected a function of slots {want} and controls {dict(field.controls)}, got "
             f"{type(error).__name__}: {shown(error)}; correct the function or the shapes"
         ) from error
-    if not all(torch.equal(parts[k], value) for k, value in before.items() if k in parts):
+    if not all(torch.equal(part, value) for part, value in before):
         raise ValueError(
             "expected a function that leaves its states as they are, got one that works in place; "
             "try inplace=False"

@@ -90,9 +90,11 @@ def step_for(step: float, error: float, wanted: float, order: int) -> float:
     step = require_real(step, "a step", above=0, example=0.1)
     wanted = require_real(wanted, "a wanted error", above=0, example=1e-3)
     order = require_count(order, "an order")
-    fine = error == 0 or error <= wanted
-    ratio = (wanted / error) ** (1 / order) if 0 < error < math.inf else 0.25
-    exact = step if fine else step * ratio
+    if 0 <= error <= wanted:
+        ratio = 1.0
+    else:
+        ratio = (wanted / error) ** (1 / order) if 0 < error < math.inf else 0.25
+    exact = step * ratio
     unit = 10.0 ** math.floor(math.log10(exact))
     digit = math.floor(exact / unit * (1 + 1e-9))  # rounding must not take one off: 0.3 / 0.1 < 3
     return float(f"{digit * unit:.0e}")

@@ -375,10 +375,9 @@ def _monitored(value: object, shape: torch.Size) -> Tensor:
 def _whole(now: _Progress) -> Tensor:
     """Which runs have finite parameters: no loss is computed after the last update."""
     runs = now.failed.dim()
-    shapes = [w.shape[:runs] for w in now.adam.parameters.values()]
     parts = [
-        torch.isfinite(w.detach()).reshape(*shape, -1)
-        for w, shape in zip(now.adam.parameters.values(), shapes, strict=True)
+        torch.isfinite(w.detach()).reshape(*w.shape[:runs], -1)
+        for w in now.adam.parameters.values()
     ]
     return torch.cat(parts, dim=-1).all(-1)
 

@@ -35,7 +35,7 @@ class Watch:
         self._told = False
 
     def __enter__(self) -> Watch:
-        self._silent = [block._silent for block in self._blocks]
+        self._before = [(block._silent, block._watched) for block in self._blocks]
         self._hooks = [
             block.register_forward_pre_hook(self._keep, with_kwargs=True) for block in self._blocks
         ]
@@ -49,9 +49,9 @@ class Watch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for hook, block, silent in zip(self._hooks, self._blocks, self._silent, strict=True):
+        for hook, block, before in zip(self._hooks, self._blocks, self._before, strict=True):
             hook.remove()
-            block._silent, block._watched = silent, False
+            block._silent, block._watched = before
 
     def _keep(self, block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         given = dict(zip(("x", "times"), args, strict=False)) | kwargs

@@ -22,7 +22,8 @@ HISTORY = ROOT / "book" / "records" / "bench_history.json"
 def documents() -> list[dict[str, Any]]:
     """The measurement in the working tree and all that were committed, by date, each once."""
     found = [(ROOT / RECORD).read_text(encoding="utf-8")]
-    commits = _git("log", "--format=%H", "--", RECORD).split()
+    known = (ROOT / ".git").exists()  # else an archive, which has no history
+    commits = _git("log", "--format=%H", "--", RECORD).split() if known else []
     found += [_git("show", f"{commit}:{RECORD}") for commit in commits]
     by_date = {d["provenance"]["date"]: d for d in map(json.loads, found)}
     return [by_date[date] for date in sorted(by_date)]
